@@ -1,0 +1,48 @@
+# Every target sets up first what it needs: `make trial` on a fresh clone is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup trial test check lock train evaluate clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## virtual environment, locked packages, the `tiers` command
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+trial: $(READY) ## start the three tiers, load each, say which met its target
+	$(BIN)/tiers trial
+
+test: $(READY) ## the test suite
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types, import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: ## resolve the requirement files again (needs uv)
+	uv pip compile pyproject.toml --extra cpu --extra http --extra functions --group load --group dev --group train $(LOCK) -o requirements/dev.txt
+	uv pip compile pyproject.toml --extra cpu --extra http $(LOCK) -o requirements/container.txt
+	uv pip compile pyproject.toml --extra gpu --extra http $(LOCK) -o requirements/gpu.txt
+	uv pip compile pyproject.toml --extra cpu --extra functions $(LOCK) -o requirements/functions.txt
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q --upgrade
+
+train: $(READY) ## train the models again (PyTorch needed; shared/training/README.md)
+	$(BIN)/python -m training
+
+evaluate: $(READY) ## measure the detectors' accuracy again and write it into their model.toml
+	$(BIN)/python -m training.evaluate --write
+
+clean: ## remove what was built
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

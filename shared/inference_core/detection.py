@@ -1,0 +1,132 @@
+"""Detection models: picture bytes in, boxes out, by batches of fixed tiles."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference_core import images, tiling
+from inference_core.errors import InvalidRequest, ManifestError
+from inference_core.manifest import DetectionOutput, ImageInput, Manifest
+from inference_core.results import Detection, Prediction, StageClock
+from inference_core.tiling import Boxes
+
+Run = Callable[[NDArray[Any]], NDArray[np.float32]]
+"""Tiles as the graph takes them -> its output: a session's run, or a batcher of the same shape."""
+
+SCALE_MIN = 0.05
+_CANDIDATES_MAX = 1000
+"""Boxes of one tile that enter suppression, best first: it keeps the worst picture's time bounded."""
+
+
+class DetectionPipeline:
+    """Answers picture bytes with the objects found. `run` is handed in, so that a GPU batcher can take its place."""
+
+    def __init__(self, manifest: Manifest, run: Run, *, pixels_max: int) -> None:
+        """Raises ManifestError when the manifest does not describe a detection model."""
+        if not isinstance(manifest.input, ImageInput) or not isinstance(manifest.output, DetectionOutput):
+            raise ManifestError(f"{manifest.name}: a {manifest.task} model takes no pictures.")
+        self.manifest = manifest
+        self._input, self._output = manifest.input, manifest.output
+        self._run = run
+        self._pixels_max = pixels_max
+
+    def warm(self) -> None:
+        """Run every batch size once, so that the first request pays for no allocation."""
+        side, channels = self._input.tile_px, 1 if self._input.colour == "grey" else 3
+        for count in (1, self._input.tile_batch):
+            self._run(as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input))
+
+    def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
+        """The objects in `body`, an encoded picture read with its sides times `scale`.
+
+        Raises InvalidRequest for a scale outside 0.05..1 and what `images.decode` raises.
+        """
+        if not SCALE_MIN <= scale <= 1.0:
+            raise InvalidRequest(f"scale = {scale:g} is outside {SCALE_MIN} to 1.")
+        clock = StageClock()
+        with clock.stage("decode"):
+            picture = images.decode(body, colour=self._input.colour, scale=scale, pixels_max=self._pixels_max)
+        boxes = self._detect(picture.pixels, clock)
+        with clock.stage("postprocess"):
+            detections = self._in_picture(boxes, picture)
+        fields = {
+            "model": self.manifest.name,
+            "variant": self.manifest.variant,
+            "scale": scale,
+            "image": {"width": picture.width, "height": picture.height},
+            "detections": [{"label": d.label, "score": d.score, "box": list(d.box)} for d in detections],
+        }
+        return Prediction(fields, clock.timings_ms)
+
+    def _detect(self, pixels: images.Pixels, clock: StageClock) -> Boxes:
+        """All objects in `pixels`, in its pixels. The tiles' outputs are reduced to boxes batch by batch."""
+        height, width = pixels.shape[:2]
+        settings = self._input
+        tiles = tiling.plan(width, height, tile_px=settings.tile_px, overlap_px=settings.overlap_px)
+        cuts = tiling.batches(pixels, tiles, tile_px=settings.tile_px, size=settings.tile_batch)
+        found: list[Boxes] = []
+        cut: list[NDArray[np.bool_]] = []
+        while True:
+            with clock.stage("preprocess"):
+                if (batch := next(cuts, None)) is None:
+                    break
+                tensor = as_tensor(batch[1], settings)
+            with clock.stage("infer"):
+                output = self._run(tensor)
+            with clock.stage("postprocess"):
+                for tile, boxes in zip(batch[0], candidates(output, self._output), strict=True):
+                    moved, border = tiling.to_picture(
+                        boxes, tile, width=width, height=height, overlap_px=settings.overlap_px
+                    )
+                    found.append(moved)
+                    cut.append(border)
+        with clock.stage("postprocess"):
+            return tiling.merge(tiling.join(found), np.concatenate(cut), iou_max=self._output.iou_max)
+
+    def _in_picture(self, boxes: Boxes, picture: images.Picture) -> list[Detection]:
+        """Boxes of the scaled pixels as detections in pixels of the whole picture, to a hundredth."""
+        height, width = picture.pixels.shape[:2]
+        ratio = np.array([picture.width / width, picture.height / height] * 2)
+        corners = np.round(boxes.xyxy.astype(np.float64) * ratio, 2)
+        labels = self._output.labels
+        return [
+            Detection(labels[label], round(score, 4), (x1, y1, x2, y2))
+            for (x1, y1, x2, y2), score, label in zip(
+                corners.tolist(), boxes.scores.tolist(), boxes.labels.tolist(), strict=True
+            )
+        ]
+
+
+def as_tensor(tiles: NDArray[np.uint8], settings: ImageInput) -> NDArray[Any]:
+    """Tiles uint8 [n, side, side, C] in the layout, type and range that the graph takes."""
+    tensor: NDArray[Any] = tiles
+    if settings.layout == "nchw":
+        # For one channel this is a view; for three the copy is made in uint8, a quarter of the float's bytes.
+        tensor = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))
+    if settings.dtype == "float32":
+        tensor = tensor.astype(np.float32)
+    if settings.scale != 1.0:
+        tensor = tensor * np.float32(settings.scale)
+    return tensor
+
+
+def candidates(output: NDArray[np.float32], layout: DetectionOutput) -> list[Boxes]:
+    """The boxes above `score_min` of each tile, in tile pixels, duplicates suppressed. `output` is as `layout` says:
+    float32 [N, 4 + classes, anchors] (Ultralytics' YOLOv8 head: cx, cy, w, h, then a score a class).
+    """
+    classes = len(layout.labels)
+    if output.ndim != 3 or output.shape[1] != 4 + classes:
+        raise ManifestError(f"The output has shape {output.shape}; {classes} labels need [N, {4 + classes}, anchors].")
+    return [_tile_boxes(tile, layout) for tile in output]
+
+
+def _tile_boxes(output: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
+    scores = output[4:].max(axis=0)
+    kept = np.flatnonzero(scores >= layout.score_min)
+    kept = kept[np.argsort(-scores[kept], kind="stable")[:_CANDIDATES_MAX]]
+    centre, half = output[:2, kept], output[2:4, kept] / 2
+    xyxy = np.concatenate([centre - half, centre + half]).T
+    boxes = Boxes(xyxy, scores[kept], output[4:, kept].argmax(axis=0))
+    return tiling.merge(boxes, np.zeros(len(boxes), bool), iou_max=layout.iou_max)

@@ -1,0 +1,75 @@
+"""What can go wrong, each with a stable code, a plain status integer and a sentence that says what to do.
+
+The status is the number that every edge (HTTP or Functions) answers with; the core itself knows nothing of HTTP.
+"""
+
+from typing import Any, ClassVar
+
+
+class InferenceError(Exception):
+    """A request that cannot be answered. `detail` is one sentence for the caller."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "The service failed"
+
+    def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+    def problem(self) -> dict[str, Any]:
+        """The error as an `application/problem+json` object (RFC 9457) with our stable `code`."""
+        return {"title": self.title, "status": self.status, "detail": self.detail, "code": self.code}
+
+
+class ModelNotFound(InferenceError):
+    """No model or family of that name is served here."""
+
+    code, status, title = "model_not_found", 404, "No such model here"
+
+
+class InvalidRequest(InferenceError):
+    """The request was understood but its content cannot be used, for example an unknown column."""
+
+    code, status, title = "invalid_request", 422, "The request cannot be used"
+
+
+class UnreadableImage(InferenceError):
+    """The body is no picture that we read, or a damaged one."""
+
+    code, status, title = "unreadable_image", 422, "The picture cannot be read"
+
+
+class UnsupportedMedia(InferenceError):
+    """The body is of a kind that this model does not take."""
+
+    code, status, title = "unsupported_media", 415, "This kind of body is not taken"
+
+
+class TooLarge(InferenceError):
+    """A stated limit is exceeded; the detail names the limit and its value."""
+
+    code, status, title = "too_large", 413, "Larger than the limit"
+
+
+class Overloaded(InferenceError):
+    """Every slot is taken and the queue is full; try again after `retry_after_s`."""
+
+    code, status, title = "overloaded", 503, "Too busy"
+
+
+class StartupError(Exception):
+    """The process must not start; the message says which setting, file or driver to mend."""
+
+
+class SettingsError(StartupError, ValueError):
+    """A setting has a value that cannot be used."""
+
+
+class ManifestError(StartupError, ValueError):
+    """A model folder is incomplete, contradictory or altered."""
+
+
+class ProviderError(StartupError, RuntimeError):
+    """The execution provider that was asked for cannot be had."""

@@ -1,0 +1,183 @@
+"""A large picture in fixed tiles: where they lie, how they are cut in batches, how their boxes become one list.
+
+Fixed tile shapes keep memory bounded by the batch and the working set in the cache: a whole 4K picture through
+YOLOv8n takes 1 GB and scales badly over threads (parallel share 0.63 against 0.82 for a 640 px tile, two-core
+AMD EPYC, 2026-11).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+PADDING = 114
+"""Grey level outside the picture, the letterbox colour of the YOLO family."""
+_EDGE_PX = 2.0
+"""A box this near to an inner tile border is taken to be cut by it."""
+_COVERED = 0.5
+"""Intersection over the smaller box from which a cut piece is part of the other box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A window of the picture in its pixels. `shrink` is picture pixels per tile pixel: 1 for a tile proper, more for
+    the pass over the whole picture.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    shrink: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """K detections: `xyxy` float32 [K, 4] in pixels, `scores` float32 [K], `labels` int64 [K]."""
+
+    xyxy: Floats
+    scores: Floats
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> "Boxes":
+        """The boxes at `index`, in its order."""
+        return Boxes(self.xyxy[index], self.scores[index], self.labels[index])
+
+
+def join(parts: list[Boxes]) -> Boxes:
+    """All boxes of `parts` in one list."""
+    if not parts:
+        return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    return Boxes(
+        np.concatenate([part.xyxy for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+
+
+def plan(width: int, height: int, *, tile_px: int, overlap_px: int) -> list[Tile]:
+    """Tiles that cover a `width` x `height` picture, each overlapping its neighbour by at least `overlap_px`, spread
+    evenly; then, where there is more than one, the whole picture shrunk into one tile.
+    """
+    columns, rows = _starts(width, tile_px, overlap_px), _starts(height, tile_px, overlap_px)
+    tile_width, tile_height = min(tile_px, width), min(tile_px, height)
+    tiles = [Tile(x, y, tile_width, tile_height) for y in rows for x in columns]
+    if len(tiles) > 1:
+        tiles.append(Tile(0, 0, width, height, shrink=max(width, height) / tile_px))
+    return tiles
+
+
+def _starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
+    if length <= tile_px:
+        return [0]
+    count = 1 + -(-(length - tile_px) // (tile_px - overlap_px))
+    return [round(index * (length - tile_px) / (count - 1)) for index in range(count)]
+
+
+def batches(pixels: Pixels, tiles: list[Tile], *, tile_px: int, size: int) -> Iterator[tuple[list[Tile], Pixels]]:
+    """The tiles cut out of `pixels` uint8 [H, W, C], `size` at a time as uint8 [n, tile_px, tile_px, C]. The array is
+    the same memory each time: use it before asking for the next.
+    """
+    buffer = np.full((min(size, len(tiles)), tile_px, tile_px, pixels.shape[2]), PADDING, np.uint8)
+    for first in range(0, len(tiles), size):
+        group = tiles[first : first + size]
+        for slot, tile in enumerate(group):
+            cut = _cut(pixels, tile)
+            if cut.shape[:2] != (tile_px, tile_px):
+                buffer[slot] = PADDING
+            buffer[slot, : cut.shape[0], : cut.shape[1]] = cut
+        yield group, buffer[: len(group)]
+
+
+def _cut(pixels: Pixels, tile: Tile) -> Pixels:
+    window = pixels[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+    return window if tile.shrink == 1.0 else _area_mean(window, tile.shrink)
+
+
+def _area_mean(pixels: Pixels, shrink: float) -> Pixels:
+    """`pixels` with sides divided by `shrink` >= 1: each new pixel is the mean of the source rows and columns that
+    start inside it. Sums run over whole rows, so this costs one pass over the picture.
+    """
+    height, width = (max(1, int(side / shrink)) for side in pixels.shape[:2])
+    rows = (np.arange(height) * shrink).astype(np.intp)
+    columns = (np.arange(width) * shrink).astype(np.intp)
+    end_row, end_column = min(pixels.shape[0], int(height * shrink)), min(pixels.shape[1], int(width * shrink))
+    sums = np.add.reduceat(pixels[:end_row], rows, axis=0, dtype=np.uint32)
+    sums = np.add.reduceat(sums[:, :end_column], columns, axis=1, dtype=np.uint32)
+    counts = np.diff(np.append(rows, end_row))[:, None] * np.diff(np.append(columns, end_column))[None, :]
+    return (sums // counts[:, :, None].astype(np.uint32)).astype(np.uint8)
+
+
+def to_picture(
+    boxes: Boxes, tile: Tile, *, width: int, height: int, overlap_px: int
+) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Boxes of one tile in picture pixels, clipped to the picture, and which of them an inner border of the tile cuts.
+    Of the whole-picture pass only objects larger than `overlap_px` are kept: smaller ones are the tiles' business,
+    and shrunk this far they would only add false ones.
+    """
+    limits = np.array([width, height, width, height], np.float32)
+    origin = np.array([tile.x, tile.y, tile.x, tile.y], np.float32)
+    xyxy = np.clip(boxes.xyxy * np.float32(tile.shrink) + origin, 0, limits)
+    sides = xyxy[:, 2:] - xyxy[:, :2]
+    good = (sides > 0).all(axis=1)
+    if tile.shrink != 1.0:
+        good &= sides.max(axis=1, initial=0) > overlap_px
+    moved = Boxes(xyxy, boxes.scores, boxes.labels).take(good)
+    return moved, _cut_by_border(moved.xyxy, tile, width, height)
+
+
+def _cut_by_border(xyxy: Floats, tile: Tile, width: int, height: int) -> NDArray[np.bool_]:
+    left = (tile.x > 0) & (xyxy[:, 0] <= tile.x + _EDGE_PX)
+    top = (tile.y > 0) & (xyxy[:, 1] <= tile.y + _EDGE_PX)
+    right = (tile.x + tile.width < width) & (xyxy[:, 2] >= tile.x + tile.width - _EDGE_PX)
+    bottom = (tile.y + tile.height < height) & (xyxy[:, 3] >= tile.y + tile.height - _EDGE_PX)
+    cut: NDArray[np.bool_] = left | top | right | bottom
+    return cut
+
+
+def merge(boxes: Boxes, cut: NDArray[np.bool_], *, iou_max: float) -> Boxes:
+    """One box an object, best score first. `cut` bool [K] marks boxes that a tile border cuts.
+
+    Whole boxes win over cut ones whatever their scores. Two boxes of one label are one object when their IoU exceeds
+    `iou_max`, or when one of them is cut and at least half of the smaller lies in the other; two cut pieces then
+    become their common hull, so that an object that no tile sees whole is still one box.
+    """
+    order = np.lexsort((-boxes.scores, cut))
+    boxes, cut = boxes.take(order), cut[order]
+    hulls = boxes.xyxy.copy()
+    alive = np.ones(len(boxes), bool)
+    for index in range(len(boxes)):
+        if not alive[index]:
+            continue
+        rest = index + 1 + np.flatnonzero(alive[index + 1 :] & (boxes.labels[index + 1 :] == boxes.labels[index]))
+        same = _same_object(hulls[index], hulls[rest], cut[index], cut[rest], iou_max)
+        if cut[index] and same.any():
+            hulls[index] = _hull(hulls[index], hulls[rest[same]])
+        alive[rest[same]] = False
+    merged = Boxes(hulls, boxes.scores, boxes.labels).take(alive)
+    return merged.take(np.argsort(-merged.scores, kind="stable"))
+
+
+def _same_object(
+    box: Floats, others: Floats, cut: np.bool_, others_cut: NDArray[np.bool_], iou_max: float
+) -> NDArray[np.bool_]:
+    corner_min, corner_max = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = np.prod(np.maximum(corner_max - corner_min, 0), axis=1)
+    area, areas = np.prod(box[2:] - box[:2]), np.prod(others[:, 2:] - others[:, :2], axis=1)
+    same: NDArray[np.bool_] = (shared > iou_max * (area + areas - shared)) | (
+        (cut | others_cut) & (shared >= _COVERED * np.minimum(area, areas))
+    )
+    return same
+
+
+def _hull(box: Floats, others: Floats) -> Floats:
+    return np.concatenate(
+        [np.minimum(box[:2], others[:, :2].min(axis=0)), np.maximum(box[2:], others[:, 2:].max(axis=0))]
+    )

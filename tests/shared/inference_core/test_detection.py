@@ -1,0 +1,117 @@
+"""Picture bytes in, boxes out, through a real session on a tiny detector."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from inference_core.detection import DetectionPipeline, as_tensor, candidates
+from inference_core.errors import InvalidRequest, ManifestError, TooLarge
+from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
+from inference_core.session import Session
+from numpy.typing import NDArray
+
+from tests.models import detection_model, squares_picture, tabular_model
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> DetectionPipeline:
+    manifest = read_manifest(detection_model(tmp_path))
+    session = Session(manifest.model_bytes, threads=1)
+    pipeline = DetectionPipeline(manifest, lambda tiles: session.run({"images": tiles})[0], pixels_max=1_000_000)
+    pipeline.warm()
+    return pipeline
+
+
+def corners(reply: dict[str, Any]) -> set[tuple[float, ...]]:
+    return {tuple(d["box"]) for d in reply["detections"]}
+
+
+def test_objects_are_found_in_pixels_of_the_picture(pipeline: DetectionPipeline) -> None:
+    reply = pipeline.predict(squares_picture(64, 64, [(0, 0), (32, 16)])).reply()
+    assert corners(reply) == {(0, 0, 16, 16), (32, 16, 48, 32)}
+    assert reply["model"] == "squares-n"
+    assert reply["variant"] == "n"
+    assert reply["image"] == {"width": 64, "height": 64}
+    assert {d["label"] for d in reply["detections"]} == {"square"}
+    assert all(d["score"] == 1.0 for d in reply["detections"])
+
+
+def test_a_picture_of_many_tiles_gives_each_object_once(pipeline: DetectionPipeline) -> None:
+    # 160 x 112 at 64 px tiles with 16 px overlap: starts 0, 48, 96 and 0, 48 lie on the detector's grid of 16.
+    places = [(x, y) for x in range(0, 160, 32) for y in range(0, 112, 32)]
+    reply = pipeline.predict(squares_picture(160, 112, places)).reply()
+    assert corners(reply) == {(x, y, x + 16, y + 16) for x, y in places}
+    assert len(reply["detections"]) == len(places)
+
+
+def test_boxes_of_a_scaled_reading_are_in_pixels_of_the_whole_picture(pipeline: DetectionPipeline) -> None:
+    # A 32 px square at half scale is one cell of the detector.
+    body = squares_picture(128, 128, [(64, 32), (80, 32), (64, 48), (80, 48)])
+    reply = pipeline.predict(body, scale=0.5).reply()
+    assert corners(reply) == {(64, 32, 96, 64)}
+    assert reply["scale"] == 0.5
+
+
+def test_each_stage_is_timed(pipeline: DetectionPipeline) -> None:
+    timings_ms = pipeline.predict(squares_picture(64, 64, [])).reply()["timings_ms"]
+    assert set(timings_ms) == {"decode", "preprocess", "infer", "postprocess"}
+    assert all(ms >= 0 for ms in timings_ms.values())
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.04, 1.01, float("nan")])
+def test_a_scale_out_of_range_is_refused(pipeline: DetectionPipeline, scale: float) -> None:
+    with pytest.raises(InvalidRequest, match="scale"):
+        pipeline.predict(squares_picture(64, 64, []), scale=scale)
+
+
+def test_too_many_pixels_are_refused(pipeline: DetectionPipeline) -> None:
+    with pytest.raises(TooLarge):
+        pipeline.predict(squares_picture(1001, 1000, []))
+
+
+def test_a_tabular_model_is_no_detector(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="takes no pictures"):
+        DetectionPipeline(read_manifest(tabular_model(tmp_path)), lambda tiles: tiles, pixels_max=1)
+
+
+def test_memory_is_bounded_by_the_tile_batch(tmp_path: Path) -> None:
+    sizes: list[int] = []
+    manifest = read_manifest(detection_model(tmp_path))
+
+    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
+        sizes.append(len(tiles))
+        return np.zeros((len(tiles), 5, 16), np.float32)
+
+    DetectionPipeline(manifest, run, pixels_max=1_000_000).predict(squares_picture(900, 700, []))
+    assert max(sizes) == 4
+    assert sum(sizes) > 100
+
+
+LAYOUT = DetectionOutput("output0", "yolov8", ("a", "b"), score_min=0.3, iou_max=0.5)
+
+
+def test_a_yolov8_head_is_decoded_by_its_definition() -> None:
+    """Four rows cx, cy, w, h, then a row a class; the best class of an anchor is its label."""
+    output = np.zeros((1, 6, 3), np.float32)
+    output[0, :, 0] = [50, 40, 20, 10, 0.2, 0.9]
+    output[0, :, 1] = [51, 40, 20, 10, 0.1, 0.8]  # the same object
+    output[0, :, 2] = [10, 10, 4, 4, 0.29, 0.1]  # below the least score
+    (found,) = candidates(output, LAYOUT)
+    np.testing.assert_allclose(found.xyxy, [[40, 35, 60, 45]])
+    assert found.labels.tolist() == [1]
+    np.testing.assert_allclose(found.scores, [0.9])
+
+
+def test_an_output_of_another_shape_is_refused() -> None:
+    with pytest.raises(ManifestError, match=r"shape \(1, 7, 3\); 2 labels need \[N, 6, anchors\]"):
+        candidates(np.zeros((1, 7, 3), np.float32), LAYOUT)
+
+
+def test_tiles_take_the_layout_type_and_range_of_the_graph() -> None:
+    tiles = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    nchw = ImageInput("x", "nchw", "float32", "rgb", tile_px=4, scale=1 / 255)
+    np.testing.assert_allclose(as_tensor(tiles, nchw), tiles.transpose(0, 3, 1, 2) / 255, rtol=1e-6)
+    assert as_tensor(tiles, nchw).dtype == np.float32
+    nhwc = ImageInput("x", "nhwc", "uint8", "rgb", tile_px=4)
+    assert as_tensor(tiles, nhwc) is tiles

@@ -1,0 +1,81 @@
+"""A model folder is complete, consistent and unaltered, or it is refused with the file and key at fault."""
+
+from pathlib import Path
+
+import pytest
+from inference_core.errors import ManifestError
+from inference_core.manifest import ImageInput, TabularInput, read_manifest
+
+from tests.models import COLUMNS, detection_model, tabular_model
+
+
+def edited(folder: Path, old: str, new: str) -> Path:
+    path = folder / "model.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return folder
+
+
+def test_a_tabular_manifest_names_its_columns(tmp_path: Path) -> None:
+    manifest = read_manifest(tabular_model(tmp_path))
+    assert isinstance(manifest.input, TabularInput)
+    assert manifest.input.columns == COLUMNS
+    assert manifest.accuracy is not None
+    assert manifest.accuracy.value == 0.9
+
+
+def test_a_detection_manifest_has_defaults_for_what_it_leaves_out(tmp_path: Path) -> None:
+    manifest = read_manifest(detection_model(tmp_path))
+    assert isinstance(manifest.input, ImageInput)
+    assert manifest.input.scale == 1.0
+    assert manifest.accuracy is None
+
+
+def test_the_model_file_is_verified(tmp_path: Path) -> None:
+    folder = tabular_model(tmp_path)
+    assert read_manifest(folder).model_bytes == (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(b"altered")
+    with pytest.raises(ManifestError, match=r"sha256 is .* altered"):
+        _ = read_manifest(folder).model_bytes
+
+
+def test_a_missing_model_file_is_named(tmp_path: Path) -> None:
+    folder = tabular_model(tmp_path)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(ManifestError, match=r"model\.onnx"):
+        _ = read_manifest(folder).model_bytes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('task = "classification"', 'task = "clairvoyance"', "task = 'clairvoyance'; expected one of"),
+        ('licence = "MIT"', "", "'licence' is missing"),
+        ('licence = "MIT"', 'licence = "MIT"\ncolour = "red"', "unknown key 'colour'"),
+        ('label = "label"', "label = 3", r"\[output\] label must be str"),
+        ("columns = ['length', 'width', 'weight']", "columns = []", r"\[input\] columns must be a list of texts"),
+        ("[input]", "[input", "not TOML"),
+    ],
+)
+def test_a_fault_is_named(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    with pytest.raises(ManifestError, match=complaint):
+        read_manifest(edited(tabular_model(tmp_path), old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('colour = "grey"', 'colour = "sepia"', "colour = 'sepia'; expected one of grey, rgb, bgr"),
+        ("tile_px = 64", "tile_px = 0", "tile_px must be at least 1"),
+        ("tile_px = 64", "tile_px = true", "tile_px must be int"),
+    ],
+)
+def test_a_fault_in_a_detection_manifest_is_named(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    with pytest.raises(ManifestError, match=complaint):
+        read_manifest(edited(detection_model(tmp_path), old, new))
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"model\.toml: No such file"):
+        read_manifest(tmp_path)

@@ -1,0 +1,166 @@
+"""Tiles cover the picture, and what they find becomes one box an object."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inference_core import tiling
+from inference_core.tiling import Boxes, Tile
+from numpy.typing import NDArray
+
+
+def boxes(*rows: tuple[float, float, float, float], scores: list[float] | None = None, label: int = 0) -> Boxes:
+    xyxy = np.array(rows, np.float32).reshape(-1, 4)
+    return Boxes(xyxy, np.array(scores or [0.9] * len(rows), np.float32), np.full(len(rows), label))
+
+
+def whole(count: int) -> NDArray[np.bool_]:
+    return np.zeros(count, bool)
+
+
+@given(st.integers(1, 9000), st.integers(1, 5000), st.sampled_from([(640, 96), (320, 64), (64, 16)]))
+def test_every_pixel_lies_in_a_tile_and_neighbours_overlap(width: int, height: int, tile: tuple[int, int]) -> None:
+    tile_px, overlap_px = tile
+    tiles = [t for t in tiling.plan(width, height, tile_px=tile_px, overlap_px=overlap_px) if t.shrink == 1.0]
+    for starts, length in ((sorted({t.x for t in tiles}), width), (sorted({t.y for t in tiles}), height)):
+        assert starts[0] == 0
+        assert starts[-1] + min(tile_px, length) == length
+        assert all(0 < b - a <= tile_px - overlap_px for a, b in pairwise(starts))
+
+
+def test_a_4k_picture_at_640_px_takes_28_tiles_and_one_over_all() -> None:
+    tiles = tiling.plan(3840, 2160, tile_px=640, overlap_px=96)
+    assert len(tiles) == 29
+    assert tiles[-1] == Tile(0, 0, 3840, 2160, shrink=6.0)
+
+
+def test_a_picture_of_one_tile_has_no_second_pass() -> None:
+    assert tiling.plan(500, 300, tile_px=640, overlap_px=96) == [Tile(0, 0, 500, 300)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiles_are_cut_in_batches_and_padded(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (100, 150, channels)).astype(np.uint8)
+    tiles = tiling.plan(150, 100, tile_px=64, overlap_px=16)
+    seen = 0
+    for group, batch in tiling.batches(pixels, tiles, tile_px=64, size=4):
+        assert batch.shape == (len(group), 64, 64, channels)
+        for tile, cut in zip(group, batch, strict=True):
+            if tile.shrink == 1.0:
+                np.testing.assert_array_equal(cut, pixels[tile.y : tile.y + 64, tile.x : tile.x + 64])
+        seen += len(group)
+    assert seen == len(tiles)
+
+
+def test_a_small_picture_is_padded_with_the_letterbox_grey() -> None:
+    pixels = np.zeros((10, 20, 1), np.uint8)
+    ((_, batch),) = tiling.batches(pixels, [Tile(0, 0, 20, 10)], tile_px=64, size=4)
+    assert batch[0, :10, :20].max() == 0
+    assert (batch[0, 10:] == tiling.PADDING).all()
+    assert (batch[0, :, 20:] == tiling.PADDING).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(384, 192), (100, 333), (1000, 999)])
+def test_the_whole_picture_is_shrunk_by_area(width: int, height: int) -> None:
+    y, x = np.mgrid[0:height, 0:width]
+    pixels = ((x / width + y / height) * 120).astype(np.uint8)[:, :, None]
+    tile = tiling.plan(width, height, tile_px=64, overlap_px=16)[-1]
+    ((_, batch),) = tiling.batches(pixels, [tile], tile_px=64, size=1)
+    inner = batch[0, : max(1, int(height / tile.shrink)), : max(1, int(width / tile.shrink)), 0].astype(int)
+    rows, columns = (np.arange(side) + 0.5 for side in inner.shape)
+    expected = (columns[None, :] * tile.shrink / width + rows[:, None] * tile.shrink / height) * 120
+    assert np.abs(inner - expected).max() <= 2 + 120 / min(inner.shape)
+
+
+@given(st.integers(0, 3824), st.integers(0, 2144))
+def test_a_small_object_anywhere_is_found_once_and_whole(x: int, y: int) -> None:
+    """Every tile reports its visible part of a 16 px object, as a perfect detector would."""
+    width, height, overlap_px = 3840, 2160, 96
+    target = np.array([x, y, x + 16, y + 16], np.float32)
+    merged = merged_parts(target, width, height, overlap_px)
+    np.testing.assert_array_equal(merged.xyxy, [target])
+
+
+@given(st.integers(0, 3000), st.integers(0, 1500), st.integers(120, 700), st.integers(120, 600))
+def test_an_object_larger_than_the_overlap_is_found_once(x: int, y: int, wide: int, high: int) -> None:
+    width, height = 3840, 2160
+    target = np.array([x, y, min(width, x + wide), min(height, y + high)], np.float32)
+    merged = merged_parts(target, width, height, overlap_px=96)
+    assert len(merged) == 1
+    assert np.abs(merged.xyxy[0] - target).max() <= 6
+
+
+def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_px: int) -> Boxes:
+    found, cut = [], []
+    for tile in tiling.plan(width, height, tile_px=640, overlap_px=overlap_px):
+        origin = np.array([tile.x, tile.y, tile.x, tile.y], np.float32)
+        seen = np.clip((target - origin) / np.float32(tile.shrink), 0, 640)
+        if (seen[2:] - seen[:2] > 1).all():
+            part = boxes(tuple(seen.tolist()), scores=[0.5 + 0.4 * (tile.x % 7) / 7])
+            moved, border = tiling.to_picture(part, tile, width=width, height=height, overlap_px=overlap_px)
+            found.append(moved)
+            cut.append(border)
+    return tiling.merge(tiling.join(found), np.concatenate(cut), iou_max=0.5)
+
+
+def test_the_pass_over_the_whole_picture_adds_no_small_objects() -> None:
+    tile = Tile(0, 0, 3840, 2160, shrink=6.0)
+    moved, _ = tiling.to_picture(
+        boxes((10, 10, 20, 20), (10, 10, 40, 30)), tile, width=3840, height=2160, overlap_px=96
+    )
+    np.testing.assert_array_equal(moved.xyxy, [[60, 60, 240, 180]])
+
+
+def test_a_box_past_the_border_of_the_picture_is_clipped_and_one_outside_dropped() -> None:
+    moved, cut = tiling.to_picture(
+        boxes((-5, -5, 10, 10), (50, 50, 60, 60)), Tile(0, 0, 40, 40), width=40, height=40, overlap_px=8
+    )
+    np.testing.assert_array_equal(moved.xyxy, [[0, 0, 10, 10]])
+    assert not cut.any()
+
+
+def test_duplicates_keep_the_best_score() -> None:
+    merged = tiling.merge(boxes((0, 0, 10, 10), (1, 0, 11, 10), scores=[0.6, 0.8]), whole(2), iou_max=0.5)
+    np.testing.assert_array_equal(merged.xyxy, [[1, 0, 11, 10]])
+
+
+def test_labels_do_not_suppress_each_other() -> None:
+    both = tiling.join([boxes((0, 0, 10, 10)), boxes((0, 0, 10, 10), label=1)])
+    assert len(tiling.merge(both, whole(2), iou_max=0.5)) == 2
+
+
+def test_a_small_whole_box_inside_a_large_one_stays() -> None:
+    assert len(tiling.merge(boxes((0, 0, 100, 100), (10, 10, 20, 20)), whole(2), iou_max=0.5)) == 2
+
+
+def test_a_cut_box_gives_way_to_the_whole_one_even_with_a_better_score() -> None:
+    cut = np.array([True, False])
+    merged = tiling.merge(boxes((0, 0, 6, 10), (0, 0, 10, 10), scores=[0.9, 0.5]), cut, iou_max=0.7)
+    np.testing.assert_array_equal(merged.xyxy, [[0, 0, 10, 10]])
+
+
+def test_nothing_found_is_an_empty_list() -> None:
+    assert len(tiling.merge(tiling.join([]), whole(0), iou_max=0.5)) == 0
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_suppression_agrees_with_a_plain_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 60, (30, 2))
+    xyxy = np.concatenate([corner, corner + rng.integers(4, 30, (30, 2))], axis=1).astype(np.float32)
+    many = Boxes(xyxy, (rng.permutation(30) / 30).astype(np.float32), rng.integers(0, 3, 30))
+    merged = tiling.merge(many, whole(30), iou_max=0.4)
+    kept: list[int] = []
+    for index in np.argsort(-many.scores):
+        if all(many.labels[k] != many.labels[index] or iou(xyxy[k], xyxy[index]) <= 0.4 for k in kept):
+            kept.append(int(index))
+    np.testing.assert_array_equal(merged.xyxy, xyxy[kept])
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    width = max(0.0, float(min(a[2], b[2]) - max(a[0], b[0])))
+    height = max(0.0, float(min(a[3], b[3]) - max(a[1], b[1])))
+    areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)
