@@ -35,6 +35,12 @@ class InvalidRequest(InferenceError):
     code, status, title = "invalid_request", 422, "The request cannot be used"
 
 
+class InvalidTensor(InferenceError):
+    """An infer request contradicts itself or the model, for example by a shape that its data does not have."""
+
+    code, status, title = "invalid_tensor", 400, "The tensors cannot be used"
+
+
 class UnreadableImage(InferenceError):
     """The body is no picture that we read, or a damaged one."""
 
@@ -57,6 +63,29 @@ class Overloaded(InferenceError):
     """Every slot is taken and the queue is full; try again after `retry_after_s`."""
 
     code, status, title = "overloaded", 503, "Too busy"
+
+
+class RouteNotFound(InferenceError):
+    """Nothing is served at this path."""
+
+    code, status, title = "route_not_found", 404, "Nothing here"
+
+
+class MethodNotAllowed(InferenceError):
+    """The path exists, but not for this method; `allow` lists those it takes."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+    def __init__(self, detail: str, *, allow: str) -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+
+class InternalError(InferenceError):
+    """Our own fault. The reply says nothing of it; the log line of the same request id does."""
+
+    def __init__(self) -> None:
+        super().__init__("The service failed on this request; its log has the cause under this request_id.")
 
 
 class StartupError(Exception):

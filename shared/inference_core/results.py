@@ -1,7 +1,5 @@
 """What a prediction is, and how long each of its steps took."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -13,15 +11,26 @@ class StageClock:
     def __init__(self) -> None:
         self.timings_ms: dict[str, float] = {}
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside the block to step `name`, also when the block raises."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            spent_ms = (perf_counter() - started) * 1e3
-            self.timings_ms[name] = self.timings_ms.get(name, 0.0) + spent_ms
+    def stage(self, name: str) -> "_Stage":
+        """A block whose time is added to step `name`, also when it raises."""
+        return _Stage(self.timings_ms, name)
+
+
+class _Stage:
+    """A class, because a generator-made context manager takes 1.2 us, more than some of the steps it times."""
+
+    __slots__ = ("_name", "_started", "_timings_ms")
+
+    def __init__(self, timings_ms: dict[str, float], name: str) -> None:
+        self._timings_ms = timings_ms
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        spent_ms = (perf_counter() - self._started) * 1e3
+        self._timings_ms[self._name] = self._timings_ms.get(self._name, 0.0) + spent_ms
 
 
 @dataclass(frozen=True, slots=True)

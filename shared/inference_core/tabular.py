@@ -14,13 +14,17 @@ from inference_core.results import Prediction, StageClock
 from inference_core.session import Session, Tensors
 
 Matrix = NDArray[np.float32]
+Loads = Callable[[bytes], Any]
 
 
 class TabularPipeline:
     """Answers JSON bytes `{"rows": [{column: value}]}` with one prediction a row."""
 
-    def __init__(self, manifest: Manifest, session: Session, *, rows_max: int) -> None:
-        """Raises ManifestError when the graph has no input or output of the names that the manifest gives."""
+    def __init__(self, manifest: Manifest, session: Session, *, rows_max: int, loads: Loads = json.loads) -> None:
+        """`loads` parses JSON bytes and raises ValueError for what is none; a tier that has orjson hands its in, which
+        takes 2 us a row instead of 11. Raises ManifestError when the graph has no input or output of the names that
+        the manifest gives.
+        """
         if not isinstance(manifest.input, TabularInput):
             raise ManifestError(f"{manifest.name}: a {manifest.task} model is not tabular.")
         self.manifest = manifest
@@ -28,6 +32,7 @@ class TabularPipeline:
         self._in_order = _picker(manifest.input.columns)
         self._session = session
         self._rows_max = rows_max
+        self._loads = loads
         self._outputs = _output_names(manifest)
         _check_names(manifest, session, self._outputs)
         # The first run allocates: let no request pay for it.
@@ -39,10 +44,11 @@ class TabularPipeline:
             raise InvalidRequest("A tabular model has no scale; leave it out.")
         clock = StageClock()
         with clock.stage("decode"):
-            matrix = self._matrix(_rows(body))
+            matrix = self._matrix(_rows(body, self._loads))
         with clock.stage("infer"):
             tensors = self._session.run({self._input.name: matrix}, self._outputs)
         with clock.stage("postprocess"):
+            _check_finite(tensors[-1])
             predictions = _predictions(self.manifest, tensors)
         return Prediction({"model": self.manifest.name, "predictions": predictions}, clock.timings_ms)
 
@@ -75,9 +81,9 @@ def _picker(columns: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     return itemgetter(*columns)
 
 
-def _rows(body: bytes) -> list[Any]:
+def _rows(body: bytes, loads: Loads) -> list[Any]:
     try:
-        request = json.loads(body)
+        request = loads(body)
     except (ValueError, RecursionError):
         raise InvalidRequest('The body is not JSON; send {"rows": [{"column": value, …}]}.') from None
     rows = request.get("rows") if isinstance(request, dict) else None
@@ -124,6 +130,13 @@ def _check_names(manifest: Manifest, session: Session, outputs: list[str]) -> No
         found = [spec.name for spec in specs]
         if missing := [name for name in wanted if name not in found]:
             raise ManifestError(f"{manifest.name}: the graph has no {kind} {missing[0]!r}; it has {', '.join(found)}.")
+
+
+def _check_finite(values: NDArray[np.float32]) -> None:
+    """Finite inputs may still overflow inside the graph; NaN is no JSON, and no answer."""
+    if not np.isfinite(values).all():
+        finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        raise InvalidRequest(f"Row {int(finite.argmin())}: the model has no finite answer to values this large.")
 
 
 def _predictions(manifest: Manifest, tensors: Tensors) -> list[dict[str, Any]]:
