@@ -18,6 +18,8 @@ Run = Callable[[NDArray[Any]], NDArray[np.float32]]
 SCALE_MIN = 0.05
 _CANDIDATES_MAX = 1000
 """Boxes of one tile that enter suppression, best first: it keeps the worst picture's time bounded."""
+_BOXES_MAX = 3000
+"""The same for the whole picture: a picture of noise may hold a box in every cell of every tile."""
 
 
 class DetectionPipeline:
@@ -83,7 +85,9 @@ class DetectionPipeline:
                     found.append(moved)
                     cut.append(border)
         with clock.stage("postprocess"):
-            return tiling.merge(tiling.join(found), np.concatenate(cut), iou_max=self._output.iou_max)
+            boxes, borders = tiling.join(found), np.concatenate(cut)
+            best = np.argsort(-boxes.scores, kind="stable")[:_BOXES_MAX]
+            return tiling.merge(boxes.take(best), borders[best], iou_max=self._output.iou_max)
 
     def _in_picture(self, boxes: Boxes, picture: images.Picture) -> list[Detection]:
         """Boxes of the scaled pixels as detections in pixels of the whole picture, to a hundredth."""
@@ -129,4 +133,4 @@ def _tile_boxes(output: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
     centre, half = output[:2, kept], output[2:4, kept] / 2
     xyxy = np.concatenate([centre - half, centre + half]).T
     boxes = Boxes(xyxy, scores[kept], output[4:, kept].argmax(axis=0))
-    return tiling.merge(boxes, np.zeros(len(boxes), bool), iou_max=layout.iou_max)
+    return tiling.suppress(boxes, iou_max=layout.iou_max)

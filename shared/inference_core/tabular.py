@@ -20,7 +20,7 @@ Loads = Callable[[bytes], Any]
 class TabularPipeline:
     """Answers JSON bytes `{"rows": [{column: value}]}` with one prediction a row."""
 
-    def __init__(self, manifest: Manifest, session: Session, *, rows_max: int, loads: Loads = json.loads) -> None:
+    def __init__(self, manifest: Manifest, session: Session, *, rows_max: int, loads: Loads | None = None) -> None:
         """`loads` parses JSON bytes and raises ValueError for what is none; a tier that has orjson hands its in, which
         takes 2 us a row instead of 11. Raises ManifestError when the graph has no input or output of the names that
         the manifest gives.
@@ -32,7 +32,7 @@ class TabularPipeline:
         self._in_order = _picker(manifest.input.columns)
         self._session = session
         self._rows_max = rows_max
-        self._loads = loads
+        self._loads = loads or _loads
         self._outputs = _output_names(manifest)
         _check_names(manifest, session, self._outputs)
         # The first run allocates: let no request pay for it.
@@ -79,6 +79,11 @@ def _picker(columns: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     if len(columns) == 1:
         return lambda row: (row[columns[0]],)
     return itemgetter(*columns)
+
+
+def _loads(body: bytes) -> Any:
+    """JSON in UTF-8, as RFC 8259 has it; `json.loads` would also take UTF-16, which other parsers do not."""
+    return json.loads(body.decode())
 
 
 def _rows(body: bytes, loads: Loads) -> list[Any]:

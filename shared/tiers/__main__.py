@@ -1,6 +1,7 @@
 """`tiers`: what a user types. Each command is one function that returns the exit status."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +11,12 @@ from tiers.serve import TIERS, serve
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 when it did what was asked, 1 when a target was missed, 2 when it could not run."""
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
-    return command(options)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command is not _trial:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    command: Callable[[argparse.Namespace, list[str]], int] = options.command
+    return command(options, rest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,21 +34,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(command=_serve)
 
-    all_tiers = commands.add_parser("trial", help="start every tier, load each, say which met its target")
-    all_tiers.add_argument("--short", action="store_true", help="fewer requests, about a minute in all")
-    all_tiers.set_defaults(command=_trial)
+    trial = commands.add_parser("trial", help="start every tier, load each, say which met its target", add_help=False)
+    trial.set_defaults(command=_trial)
     return parser
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace, _: list[str]) -> int:
     return serve(options.tier, options.host, options.port, options.models)
 
 
-def _trial(options: argparse.Namespace) -> int:
+def _trial(_: argparse.Namespace, rest: list[str]) -> int:
     # Locust and matplotlib are loaded for this command only: `tiers serve` must not pay for them.
-    from loadtest.trial import run_trial  # noqa: PLC0415
+    from loadtest.trial import main as trial  # noqa: PLC0415
 
-    return run_trial(short=options.short)
+    return trial(rest, os.environ)
 
 
 if __name__ == "__main__":

@@ -115,3 +115,16 @@ def test_tiles_take_the_layout_type_and_range_of_the_graph() -> None:
     assert as_tensor(tiles, nchw).dtype == np.float32
     nhwc = ImageInput("x", "nhwc", "uint8", "rgb", tile_px=4)
     assert as_tensor(tiles, nhwc) is tiles
+
+
+def test_a_picture_full_of_boxes_gives_a_bounded_number_of_them(tmp_path: Path) -> None:
+    manifest = read_manifest(detection_model(tmp_path))
+
+    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
+        """A box of 4 px in every cell of 4 px: nothing suppresses anything."""
+        cells = np.stack(np.meshgrid(np.arange(2, 64, 4), np.arange(2, 64, 4))).reshape(2, -1)
+        rows = np.concatenate([cells, np.full((2, cells.shape[1]), 4), np.ones((1, cells.shape[1]))])
+        return np.broadcast_to(rows.astype(np.float32), (len(tiles), *rows.shape))
+
+    reply = DetectionPipeline(manifest, run, pixels_max=10_000_000).predict(squares_picture(600, 400, []))
+    assert 1000 < len(reply.fields["detections"]) <= 3000

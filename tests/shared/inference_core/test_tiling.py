@@ -151,12 +151,13 @@ def test_suppression_agrees_with_a_plain_one(seed: int) -> None:
     corner = rng.integers(0, 60, (30, 2))
     xyxy = np.concatenate([corner, corner + rng.integers(4, 30, (30, 2))], axis=1).astype(np.float32)
     many = Boxes(xyxy, (rng.permutation(30) / 30).astype(np.float32), rng.integers(0, 3, 30))
-    merged = tiling.merge(many, whole(30), iou_max=0.4)
+    merged, suppressed = tiling.merge(many, whole(30), iou_max=0.4), tiling.suppress(many, iou_max=0.4)
     kept: list[int] = []
     for index in np.argsort(-many.scores):
         if all(many.labels[k] != many.labels[index] or iou(xyxy[k], xyxy[index]) <= 0.4 for k in kept):
             kept.append(int(index))
     np.testing.assert_array_equal(merged.xyxy, xyxy[kept])
+    np.testing.assert_array_equal(suppressed.xyxy, xyxy[kept])
 
 
 def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

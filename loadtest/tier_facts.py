@@ -1,0 +1,59 @@
+"""What a tier says of itself before it is loaded: what it computes on, how many threads, which variant it serves."""
+
+import json
+from dataclasses import dataclass
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import ProxyHandler, build_opener
+
+from tier_planner.records import DEVICES
+
+TIMEOUT_S = 10.0
+
+
+class TierError(RuntimeError):
+    """The tier cannot be asked, or does not say what it must; the message says which."""
+
+
+@dataclass(frozen=True)
+class TierFacts:
+    """A tier's own word."""
+
+    device: str
+    """cpu, cuda, or cpu-stand-in: a CPU in a GPU's place."""
+    threads: int | None
+    variant: str
+
+
+def ask_tier(host: str, model: str) -> TierFacts:
+    """Ask the tier at `host` (a URL without path). Raises TierError."""
+    server = _document(f"{host}/v2")
+    device = server.get("hosting")
+    if device not in DEVICES:
+        raise TierError(f"{host}/v2 says hosting = {device!r}: must be one of {', '.join(DEVICES)}")
+    threads = server.get("threads")
+    variant = _document(f"{host}/v1/models/{quote(model)}").get("variant")
+    return TierFacts(str(device), threads if isinstance(threads, int) and threads > 0 else None, str(variant or ""))
+
+
+def fetch(url: str, timeout_s: float) -> bytes:
+    """The body of a 2xx reply, asked for as the load itself asks: without a proxy. Raises OSError."""
+    with build_opener(ProxyHandler({})).open(url, timeout=timeout_s) as reply:
+        body: bytes = reply.read()
+        return body
+
+
+def _document(url: str) -> dict[str, object]:
+    if not url.startswith(("http://", "https://")):
+        raise TierError(f"{url}: the host must start with http:// or https://")
+    try:
+        document = json.loads(fetch(url, TIMEOUT_S))
+    except HTTPError as error:
+        raise TierError(f"{url} answered {error.code}: {error.read(300).decode(errors='replace')}") from error
+    except OSError as error:
+        raise TierError(f"Nothing answers at {url}: {getattr(error, 'reason', error)}") from error
+    except ValueError as error:
+        raise TierError(f"{url} answered no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise TierError(f"{url} answered {type(document).__name__}, not a JSON object")
+    return document

@@ -1,0 +1,1 @@
+"""Decides which tier a requirement needs; standard library only, measures nothing itself."""
