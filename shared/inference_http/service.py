@@ -1,0 +1,118 @@
+"""What a tier serves: its models, and with what power."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from inference_core.cpu import quota_cores, usable_cores
+from inference_core.detection import DetectionPipeline, Run
+from inference_core.errors import ManifestError
+from inference_core.manifest import TABULAR_TASKS, Manifest
+from inference_core.registry import Builder, Pipeline, Registry, load_models
+from inference_core.session import Provider, Session, runtime_version
+from inference_core.settings import Settings
+from inference_core.tabular import TabularPipeline
+from numpy.typing import NDArray
+
+from inference_http import __version__
+
+Hosting = Literal["cpu", "cuda", "cpu-stand-in"]
+"""What computes. The stand-in is a CPU where a GPU belongs; it is said in every reply."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Models loaded and warmed, and the power they have."""
+
+    registry: Registry
+    settings: Settings
+    hosting: Hosting
+    threads: int
+    """ONNX Runtime threads in one run of a picture model."""
+    cores: int
+    quota_cores: float | None
+
+    def metadata(self) -> dict[str, Any]:
+        """What `GET /v2` answers: the protocol's server metadata, and on what the service stands."""
+        return {
+            "name": "inference-tiers",
+            "version": __version__,
+            "extensions": [],
+            "hosting": self.hosting,
+            "threads": self.threads,
+            "slots": self.settings.slots,
+            "queue_max": self.settings.queue_max,
+            "cores": self.cores,
+            "quota_cores": self.quota_cores,
+            "onnxruntime": runtime_version(),
+            "models": [pipeline.manifest.name for pipeline in self.registry],
+        }
+
+    def summary(self) -> str:
+        """The same in one line for the log."""
+        return " ".join(
+            f"{key}={','.join(value) if isinstance(value, list) else value}"
+            for key, value in self.metadata().items()
+            if key not in ("name", "extensions")
+        )
+
+
+def open_service(settings: Settings, hosting: Hosting, builders: Mapping[str, Builder]) -> Service:
+    """Load and warm every model that `settings` names. Raises StartupError saying what to mend."""
+    return Service(
+        registry=load_models(settings, builders),
+        settings=settings,
+        hosting=hosting,
+        threads=threads_per_run(settings, "cuda" if hosting == "cuda" else "cpu"),
+        cores=usable_cores(),
+        quota_cores=quota_cores(),
+    )
+
+
+def threads_per_run(settings: Settings, provider: Provider) -> int:
+    """`settings.threads`, or this process's cores shared among the slots (one, where the GPU does the work:
+    microsoft/onnxruntime#20494).
+    """
+    return settings.threads or (1 if provider == "cuda" else max(1, usable_cores() // settings.slots))
+
+
+def builders(settings: Settings, provider: Provider) -> dict[str, Builder]:
+    """How the pipeline of each task is put together. To change one task's, replace its entry."""
+    threads = threads_per_run(settings, provider)
+
+    def tabular(manifest: Manifest) -> Pipeline:
+        # A row costs microseconds: sharing it among threads, or a trip to the GPU, costs more than it saves.
+        session = Session(manifest.model_bytes, threads=1)
+        return TabularPipeline(manifest, session, rows_max=settings.rows_max, loads=orjson.loads)
+
+    def detection(manifest: Manifest) -> Pipeline:
+        session = Session(manifest.model_bytes, threads=threads, provider=provider)
+        return warmed(DetectionPipeline(manifest, detection_run(manifest, session), pixels_max=settings.pixels_max))
+
+    return {**dict.fromkeys(sorted(TABULAR_TASKS), tabular), "detection": detection}
+
+
+def detection_run(manifest: Manifest, session: Session) -> Run:
+    """Tiles in, the detection output out. Raises ManifestError when the graph lacks a tensor of the manifest."""
+    feed, fetch = manifest.input.name, getattr(manifest.output, "name", "")
+    for kind, name, specs in (("input", feed, session.inputs), ("output", fetch, session.outputs)):
+        names = [spec.name for spec in specs]
+        if name not in names:
+            raise ManifestError(f"{manifest.name}: the graph has no {kind} {name!r}; it has {', '.join(names)}.")
+
+    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = session.run({feed: tiles}, [fetch])[0]
+        return output
+
+    return run
+
+
+def warmed(pipeline: DetectionPipeline) -> DetectionPipeline:
+    """`pipeline` after its first runs. Raises ManifestError when the graph does not take what the manifest says."""
+    try:
+        pipeline.warm()
+    except Exception as error:  # ONNX Runtime raises classes of its own, derived from Exception alone
+        raise ManifestError(f"{pipeline.manifest.name}: the first run failed: {error}") from error
+    return pipeline
