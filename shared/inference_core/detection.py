@@ -10,6 +10,7 @@ from inference_core import images, tiling
 from inference_core.errors import InvalidRequest, ManifestError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.results import Detection, Prediction, StageClock
+from inference_core.session import Session
 from inference_core.tiling import Boxes
 
 Run = Callable[[NDArray[Any]], NDArray[np.float32]]
@@ -23,22 +24,36 @@ _BOXES_MAX = 3000
 
 
 class DetectionPipeline:
-    """Answers picture bytes with the objects found. `run` is handed in, so that a GPU batcher can take its place."""
+    """Answers picture bytes with the objects found."""
 
-    def __init__(self, manifest: Manifest, run: Run, *, pixels_max: int) -> None:
-        """Raises ManifestError when the manifest does not describe a detection model."""
+    def __init__(self, manifest: Manifest, session: Session, *, pixels_max: int, run: Run | None = None) -> None:
+        """`run` takes the place of the session's own, for example a batcher. Raises ManifestError when the manifest
+        does not describe a detection model, or its graph lacks a tensor that the manifest names.
+        """
         if not isinstance(manifest.input, ImageInput) or not isinstance(manifest.output, DetectionOutput):
             raise ManifestError(f"{manifest.name}: a {manifest.task} model takes no pictures.")
         self.manifest = manifest
+        self.session = session
         self._input, self._output = manifest.input, manifest.output
-        self._run = run
+        session.require(manifest.name, inputs=[manifest.input.name], outputs=[manifest.output.name])
+        self._run = run or self._session_run
         self._pixels_max = pixels_max
 
     def warm(self) -> None:
-        """Run every batch size once, so that the first request pays for no allocation."""
+        """Run one tile and a full batch, so that the first request pays for no allocation. Raises ManifestError when
+        the graph does not take what the manifest says.
+        """
         side, channels = self._input.tile_px, 1 if self._input.colour == "grey" else 3
-        for count in (1, self._input.tile_batch):
-            self._run(as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input))
+        for count in {1, self._input.tile_batch}:
+            try:
+                output = self._run(as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input))
+            except Exception as error:  # onnxruntime raises a dozen unrelated classes here
+                raise ManifestError(f"{self.manifest.name}: the first run failed: {error}") from error
+            candidates(output, self._output)
+
+    def _session_run(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = self.session.run({self._input.name: tiles}, [self._output.name])[0]
+        return output
 
     def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
         """The objects in `body`, an encoded picture read with its sides times `scale`.

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from inference_core.errors import ManifestError
 
-Task = Literal["classification", "regression", "detection"]
+Task = Literal["classification", "regression", "detection", "tensor"]
 TABULAR_TASKS = frozenset({"classification", "regression"})
 
 
@@ -67,6 +67,11 @@ class DetectionOutput:
 
 
 @dataclass(frozen=True)
+class Tensors:
+    """Inputs and outputs of a `tensor` model: the graph itself says all there is to know."""
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """How good the model is, as the command in `measured` found it."""
 
@@ -92,8 +97,8 @@ class Manifest:
     sha256: str
     licence: str
     source: str
-    input: TabularInput | ImageInput
-    output: ClassificationOutput | RegressionOutput | DetectionOutput
+    input: TabularInput | ImageInput | Tensors
+    output: ClassificationOutput | RegressionOutput | DetectionOutput | Tensors
     accuracy: Accuracy | None = None
 
     @cached_property
@@ -113,6 +118,7 @@ _SHAPES: dict[str, tuple[type[Any], type[Any]]] = {
     "classification": (TabularInput, ClassificationOutput),
     "regression": (TabularInput, RegressionOutput),
     "detection": (ImageInput, DetectionOutput),
+    "tensor": (Tensors, Tensors),
 }
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from time import sleep
 from typing import Any, Protocol
 
-from inference_core.errors import ModelNotFound, SettingsError
+from inference_core.errors import InvalidRequest, ModelNotFound, SettingsError
 from inference_core.manifest import Manifest, read_manifest
 from inference_core.results import Prediction
+from inference_core.session import Session
 from inference_core.settings import Settings
+from inference_core.stats import ModelStats
 
 
 class Pipeline(Protocol):
@@ -18,6 +20,11 @@ class Pipeline(Protocol):
     @property
     def manifest(self) -> Manifest:
         """What is known about the model."""
+        ...
+
+    @property
+    def session(self) -> Session:
+        """The model itself, for calls by tensor."""
         ...
 
     def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
@@ -29,11 +36,26 @@ Builder = Callable[[Manifest], Pipeline]
 """Opens the session of one model and puts its pipeline together, warmed."""
 
 
+class TensorPipeline:
+    """A model that is called by its tensors alone (`/v2`): we know nothing of what they mean."""
+
+    def __init__(self, manifest: Manifest, session: Session) -> None:
+        self.manifest = manifest
+        self.session = session
+
+    def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
+        """There is no predict for it: raises InvalidRequest saying what to call instead."""
+        del body, scale
+        name = self.manifest.name
+        raise InvalidRequest(f'"{name}" is a tensor model; call it by POST /v2/models/{name}/infer.')
+
+
 class Registry:
-    """Loaded pipelines by name."""
+    """Loaded pipelines by name, with what each has done since the start."""
 
     def __init__(self, pipelines: list[Pipeline]) -> None:
         self._by_name = {pipeline.manifest.name: pipeline for pipeline in pipelines}
+        self.stats = {name: ModelStats() for name in self._by_name}
 
     def __iter__(self) -> Iterator[Pipeline]:
         return iter(self._by_name.values())
@@ -92,6 +114,11 @@ class SlowPipeline:
     def manifest(self) -> Manifest:
         """The inner pipeline's."""
         return self.inner.manifest
+
+    @property
+    def session(self) -> Session:
+        """The inner pipeline's; calls by tensor are not delayed."""
+        return self.inner.session
 
     def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
         """The inner pipeline's answer, late; the delay stands in the timings as `fault`."""

@@ -1,7 +1,7 @@
 """The one file that opens ONNX Runtime sessions: threads, spinning, providers, warm-up."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,6 +48,13 @@ class Session:
         self._session = _open(model, _options(threads), provider)
         self.inputs = tuple(TensorSpec(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs())
         self.outputs = tuple(TensorSpec(o.name, o.type, tuple(o.shape)) for o in self._session.get_outputs())
+
+    def require(self, model: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Raise ManifestError naming the first tensor that the manifest of `model` has and the graph has not."""
+        for kind, wanted, specs in (("input", inputs, self.inputs), ("output", outputs, self.outputs)):
+            found = [spec.name for spec in specs]
+            if missing := [name for name in wanted if name not in found]:
+                raise ManifestError(f"{model}: the graph has no {kind} {missing[0]!r}; it has {', '.join(found)}.")
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: list[str] | None = None) -> Tensors:
         """The values of `outputs` (all of them by default), in order."""

@@ -32,6 +32,8 @@ class Settings:
     """Pixels of a picture, read from its header before anything is decoded (8K is 33 million)."""
     rows_max: int = 10_000
     """Rows of one tabular request."""
+    elements_max: int = 50_000_000
+    """Elements of one tensor in a call by tensor (`/v2`)."""
     allow_cpu: bool = False
     """GPU tier only: start without CUDA as an openly declared CPU stand-in."""
     fault_delay_s: float = 0.0

@@ -30,11 +30,11 @@ class TabularPipeline:
         self.manifest = manifest
         self._input = manifest.input
         self._in_order = _picker(manifest.input.columns)
-        self._session = session
+        self.session = session
         self._rows_max = rows_max
         self._loads = loads or _loads
         self._outputs = _output_names(manifest)
-        _check_names(manifest, session, self._outputs)
+        session.require(manifest.name, inputs=[manifest.input.name], outputs=self._outputs)
         # The first run allocates: let no request pay for it.
         session.run({self._input.name: np.zeros((1, len(self._input.columns)), np.float32)}, self._outputs)
 
@@ -46,7 +46,7 @@ class TabularPipeline:
         with clock.stage("decode"):
             matrix = self._matrix(_rows(body, self._loads))
         with clock.stage("infer"):
-            tensors = self._session.run({self._input.name: matrix}, self._outputs)
+            tensors = self.session.run({self._input.name: matrix}, self._outputs)
         with clock.stage("postprocess"):
             _check_finite(tensors[-1])
             predictions = _predictions(self.manifest, tensors)
@@ -130,18 +130,14 @@ def _output_names(manifest: Manifest) -> list[str]:
     raise ManifestError(f"{manifest.name}: a {manifest.task} model has no tabular output.")
 
 
-def _check_names(manifest: Manifest, session: Session, outputs: list[str]) -> None:
-    for kind, wanted, specs in (("input", [manifest.input.name], session.inputs), ("output", outputs, session.outputs)):
-        found = [spec.name for spec in specs]
-        if missing := [name for name in wanted if name not in found]:
-            raise ManifestError(f"{manifest.name}: the graph has no {kind} {missing[0]!r}; it has {', '.join(found)}.")
-
-
-def _check_finite(values: NDArray[np.float32]) -> None:
-    """Finite inputs may still overflow inside the graph; NaN is no JSON, and no answer."""
-    if not np.isfinite(values).all():
-        finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-        raise InvalidRequest(f"Row {int(finite.argmin())}: the model has no finite answer to values this large.")
+def _check_finite(scores: NDArray[np.float32]) -> None:
+    """Raise InvalidRequest for the first row whose answer is no number: finite inputs (3e38) can overflow inside a
+    model, and JSON has no word for the outcome.
+    """
+    finite = np.isfinite(scores)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1))[0])
+        raise InvalidRequest(f"Row {row}: the model gives no finite answer for these values; they are out of its range.")
 
 
 def _predictions(manifest: Manifest, tensors: Tensors) -> list[dict[str, Any]]:

@@ -4,17 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import orjson
 from inference_core.cpu import quota_cores, usable_cores
-from inference_core.detection import DetectionPipeline, Run
-from inference_core.errors import ManifestError
+from inference_core.detection import DetectionPipeline
 from inference_core.manifest import TABULAR_TASKS, Manifest
-from inference_core.registry import Builder, Pipeline, Registry, load_models
+from inference_core.registry import Builder, Pipeline, Registry, TensorPipeline, load_models
 from inference_core.session import Provider, Session, runtime_version
 from inference_core.settings import Settings
 from inference_core.tabular import TabularPipeline
-from numpy.typing import NDArray
 
 from inference_http import __version__
 
@@ -89,30 +86,12 @@ def builders(settings: Settings, provider: Provider) -> dict[str, Builder]:
 
     def detection(manifest: Manifest) -> Pipeline:
         session = Session(manifest.model_bytes, threads=threads, provider=provider)
-        return warmed(DetectionPipeline(manifest, detection_run(manifest, session), pixels_max=settings.pixels_max))
-
-    return {**dict.fromkeys(sorted(TABULAR_TASKS), tabular), "detection": detection}
-
-
-def detection_run(manifest: Manifest, session: Session) -> Run:
-    """Tiles in, the detection output out. Raises ManifestError when the graph lacks a tensor of the manifest."""
-    feed, fetch = manifest.input.name, getattr(manifest.output, "name", "")
-    for kind, name, specs in (("input", feed, session.inputs), ("output", fetch, session.outputs)):
-        names = [spec.name for spec in specs]
-        if name not in names:
-            raise ManifestError(f"{manifest.name}: the graph has no {kind} {name!r}; it has {', '.join(names)}.")
-
-    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = session.run({feed: tiles}, [fetch])[0]
-        return output
-
-    return run
-
-
-def warmed(pipeline: DetectionPipeline) -> DetectionPipeline:
-    """`pipeline` after its first runs. Raises ManifestError when the graph does not take what the manifest says."""
-    try:
+        pipeline = DetectionPipeline(manifest, session, pixels_max=settings.pixels_max)
         pipeline.warm()
-    except Exception as error:  # ONNX Runtime raises classes of its own, derived from Exception alone
-        raise ManifestError(f"{pipeline.manifest.name}: the first run failed: {error}") from error
-    return pipeline
+        return pipeline
+
+    def tensor(manifest: Manifest) -> Pipeline:
+        return TensorPipeline(manifest, Session(manifest.model_bytes, threads=threads, provider=provider))
+
+    return {**dict.fromkeys(sorted(TABULAR_TASKS), tabular), "detection": detection, "tensor": tensor}
+

@@ -18,7 +18,7 @@ from tests.models import detection_model, squares_picture, tabular_model
 def pipeline(tmp_path: Path) -> DetectionPipeline:
     manifest = read_manifest(detection_model(tmp_path))
     session = Session(manifest.model_bytes, threads=1)
-    pipeline = DetectionPipeline(manifest, lambda tiles: session.run({"images": tiles})[0], pixels_max=1_000_000)
+    pipeline = DetectionPipeline(manifest, session, pixels_max=1_000_000)
     pipeline.warm()
     return pipeline
 
@@ -71,8 +71,9 @@ def test_too_many_pixels_are_refused(pipeline: DetectionPipeline) -> None:
 
 
 def test_a_tabular_model_is_no_detector(tmp_path: Path) -> None:
+    manifest = read_manifest(tabular_model(tmp_path))
     with pytest.raises(ManifestError, match="takes no pictures"):
-        DetectionPipeline(read_manifest(tabular_model(tmp_path)), lambda tiles: tiles, pixels_max=1)
+        DetectionPipeline(manifest, Session(manifest.model_bytes, threads=1), pixels_max=1)
 
 
 def test_memory_is_bounded_by_the_tile_batch(tmp_path: Path) -> None:
@@ -83,7 +84,8 @@ def test_memory_is_bounded_by_the_tile_batch(tmp_path: Path) -> None:
         sizes.append(len(tiles))
         return np.zeros((len(tiles), 5, 16), np.float32)
 
-    DetectionPipeline(manifest, run, pixels_max=1_000_000).predict(squares_picture(900, 700, []))
+    session = Session(manifest.model_bytes, threads=1)
+    DetectionPipeline(manifest, session, pixels_max=1_000_000, run=run).predict(squares_picture(900, 700, []))
     assert max(sizes) == 4
     assert sum(sizes) > 100
 
@@ -126,5 +128,16 @@ def test_a_picture_full_of_boxes_gives_a_bounded_number_of_them(tmp_path: Path) 
         rows = np.concatenate([cells, np.full((2, cells.shape[1]), 4), np.ones((1, cells.shape[1]))])
         return np.broadcast_to(rows.astype(np.float32), (len(tiles), *rows.shape))
 
-    reply = DetectionPipeline(manifest, run, pixels_max=10_000_000).predict(squares_picture(600, 400, []))
+    session = Session(manifest.model_bytes, threads=1)
+    pipeline = DetectionPipeline(manifest, session, pixels_max=10_000_000, run=run)
+    reply = pipeline.predict(squares_picture(600, 400, []))
     assert 1000 < len(reply.fields["detections"]) <= 3000
+
+
+def test_a_graph_that_does_not_take_what_the_manifest_says_stops_the_start(tmp_path: Path) -> None:
+    folder = detection_model(tmp_path)
+    text = (folder / "model.toml").read_text()
+    (folder / "model.toml").write_text(text.replace("tile_px = 64", "tile_px = 96"))
+    manifest = read_manifest(folder)
+    with pytest.raises(ManifestError, match="the first run failed"):
+        DetectionPipeline(manifest, Session(manifest.model_bytes, threads=1), pixels_max=1).warm()

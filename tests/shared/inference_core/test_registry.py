@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from inference_core.errors import ManifestError, ModelNotFound, SettingsError
+from inference_core.errors import InvalidRequest, ManifestError, ModelNotFound, SettingsError
 from inference_core.manifest import Manifest
-from inference_core.registry import Pipeline, Registry, describe, load_models
+from inference_core.registry import Pipeline, Registry, TensorPipeline, describe, load_models
 from inference_core.session import Session
 from inference_core.settings import Settings
 from inference_core.tabular import TabularPipeline
@@ -83,3 +83,9 @@ def test_a_description_has_what_a_client_needs_to_call_the_model(models_dir: Pat
     assert described["task"] == "classification"
     assert described["columns"] == ["length", "width", "weight"]
     assert described["accuracy"] == {"metric": "accuracy", "value": 0.9, "data": "none"}
+
+
+def test_a_tensor_model_says_how_it_is_called(models_dir: Path) -> None:
+    manifest = load(models_dir).find("sizes").manifest
+    with pytest.raises(InvalidRequest, match="POST /v2/models/sizes-linear/infer"):
+        TensorPipeline(manifest, Session(manifest.model_bytes, threads=1)).predict(ROW)

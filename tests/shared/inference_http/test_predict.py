@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from inference_core.manifest import Manifest
-from inference_core.registry import Registry
+from inference_core.registry import Pipeline, Registry
 from inference_core.results import Prediction
 from inference_http.app import create_app
 from PIL import Image
@@ -103,8 +102,8 @@ def test_rows_too_many_for_the_event_loop_get_the_same_answer_from_a_slot(client
 class Held:
     """A pipeline whose work goes on until it is let go."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
+    def __init__(self, inner: Pipeline) -> None:
+        self.manifest, self.session = inner.manifest, inner.session
         self.begun, self.go = threading.Event(), threading.Event()
 
     def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
@@ -115,7 +114,7 @@ class Held:
 
 def test_rows_are_answered_while_a_picture_holds_the_only_slot(service_of: ServiceOf, client_of: ClientOf) -> None:
     service = service_of(slots=1, queue_max=0)
-    held = Held(service.registry.find("squares-n").manifest)
+    held = Held(service.registry.find("squares-n"))
     service = replace(service, registry=Registry([held, service.registry.find("sizes-linear")]))
     client = client_of(create_app(service))
     with ThreadPoolExecutor(1) as pool:

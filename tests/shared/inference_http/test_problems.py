@@ -10,6 +10,7 @@ import pytest
 from inference_core.manifest import Manifest, read_manifest
 from inference_core.registry import Registry
 from inference_core.results import Prediction
+from inference_core.session import Session
 from inference_core.settings import Settings
 from inference_http.app import create_app
 from inference_http.service import Service
@@ -132,6 +133,7 @@ class Broken:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+        self.session = Session(manifest.model_bytes, threads=1)
 
     def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
         raise RuntimeError(f"secret of the machine, {len(body)} bytes, {scale}")
