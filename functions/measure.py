@@ -50,7 +50,7 @@ def cold_start() -> tuple[float, float, float]:
 def warm_us() -> dict[str, float]:
     """Medians of one row: bare `session.run`, and the handler from JSON to JSON."""
     pipeline: Any = function_app.MODELS.find(MODEL)
-    session = pipeline._session._session
+    session = pipeline.session._session
     values = np.array([[one_row()[column] for column in pipeline.manifest.input.columns]], np.float32)
     req = func.HttpRequest("POST", URL, route_params={"name": MODEL}, body=json.dumps({"rows": [one_row()]}).encode())
     calls = {"session.run": lambda: session.run(None, {"input": values}), "handler": lambda: function_app.predict(req)}
