@@ -38,8 +38,12 @@ lock: ## resolve the requirement files again (needs uv)
 	uv pip compile pyproject.toml --extra cpu --extra functions $(LOCK) -o requirements/functions.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q --upgrade
 
-train: $(READY) ## train the models again (PyTorch needed; shared/training/README.md)
-	$(BIN)/python -m training
+train: $(READY) ## make the models again (a minute for the tables; PyTorch and over an hour for the detector)
+	$(BIN)/python -m training.tabular
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo "The detector needs PyTorch: $(BIN)/pip install torch"; exit 1; }
+	$(BIN)/python -m training.detector.train --variant n --minutes 75 --out build/board-defects-n
+	$(BIN)/python -m training.detector.export --checkpoint build/board-defects-n/checkpoint.pt --out shared/models/board-defects-n
+	$(BIN)/python -m training.evaluate --model board-defects-n --write
 
 evaluate: $(READY) ## measure the detectors' accuracy again and write it into their model.toml
 	$(BIN)/python -m training.evaluate --write

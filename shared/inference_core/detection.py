@@ -82,7 +82,7 @@ class DetectionPipeline:
         height, width = pixels.shape[:2]
         settings = self._input
         tiles = tiling.plan(width, height, tile_px=settings.tile_px, overlap_px=settings.overlap_px)
-        cuts = tiling.batches(pixels, tiles, tile_px=settings.tile_px, size=settings.tile_batch)
+        cuts = tiling.batches(pixels, tiles, tile_px=settings.tile_px, size=settings.tile_batch, shrink=images.shrink)
         found: list[Boxes] = []
         cut: list[NDArray[np.bool_]] = []
         while True:

@@ -99,6 +99,17 @@ def _shrunk(image: Image.Image, target: tuple[int, int]) -> Image.Image:
     return image.resize(target, Image.Resampling.BOX)
 
 
+def shrink(pixels: Pixels, factor: float) -> Pixels:
+    """`pixels` uint8 [H, W, C] with sides divided by `factor` >= 1, resampled by area. What is left over at the right
+    and the bottom, less than one new pixel, is dropped, so that the factor is exact.
+    """
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    size = max(1, int(image.width / factor)), max(1, int(image.height / factor))
+    box = (0, 0, min(image.width, size[0] * factor), min(image.height, size[1] * factor))
+    shrunk: Pixels = np.asarray(image.resize(size, Image.Resampling.BOX, box)).reshape(size[1], size[0], -1)
+    return shrunk
+
+
 def _upright(image: Image.Image, orientation: int, colour: Colour) -> Pixels:
     turn = _UPRIGHT.get(orientation)
     pixels = np.asarray(image if turn is None else image.transpose(turn))

@@ -137,7 +137,7 @@ def _check_finite(scores: NDArray[np.float32]) -> None:
     finite = np.isfinite(scores)
     if not finite.all():
         row = int(np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1))[0])
-        raise InvalidRequest(f"Row {row}: the model gives no finite answer for these values; they are out of its range.")
+        raise InvalidRequest(f"Row {row}: the model has no finite answer for these values; they are out of its range.")
 
 
 def _predictions(manifest: Manifest, tensors: Tensors) -> list[dict[str, Any]]:

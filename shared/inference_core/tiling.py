@@ -5,7 +5,7 @@ YOLOv8n takes 1 GB and scales badly over threads (parallel share 0.63 against 0.
 AMD EPYC, 2026-11).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Shrink = Callable[[Pixels, float], Pixels]
+"""Pixels and how many of them become one on a side -> fewer pixels, each the mean of the area it covers."""
 
 PADDING = 114
 """Grey level outside the picture, the letterbox colour of the YOLO family."""
@@ -81,38 +83,22 @@ def _starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
     return [round(index * (length - tile_px) / (count - 1)) for index in range(count)]
 
 
-def batches(pixels: Pixels, tiles: list[Tile], *, tile_px: int, size: int) -> Iterator[tuple[list[Tile], Pixels]]:
-    """The tiles cut out of `pixels` uint8 [H, W, C], `size` at a time as uint8 [n, tile_px, tile_px, C]. The array is
-    the same memory each time: use it before asking for the next.
+def batches(
+    pixels: Pixels, tiles: list[Tile], *, tile_px: int, size: int, shrink: Shrink
+) -> Iterator[tuple[list[Tile], Pixels]]:
+    """The tiles cut out of `pixels` uint8 [H, W, C], `size` at a time as uint8 [n, tile_px, tile_px, C]; `shrink`
+    resamples the one over the whole picture. The array is the same memory each time: use it before asking for the next.
     """
     buffer = np.full((min(size, len(tiles)), tile_px, tile_px, pixels.shape[2]), PADDING, np.uint8)
     for first in range(0, len(tiles), size):
         group = tiles[first : first + size]
         for slot, tile in enumerate(group):
-            cut = _cut(pixels, tile)
+            window = pixels[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+            cut = window if tile.shrink == 1.0 else shrink(window, tile.shrink)
             if cut.shape[:2] != (tile_px, tile_px):
                 buffer[slot] = PADDING
             buffer[slot, : cut.shape[0], : cut.shape[1]] = cut
         yield group, buffer[: len(group)]
-
-
-def _cut(pixels: Pixels, tile: Tile) -> Pixels:
-    window = pixels[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-    return window if tile.shrink == 1.0 else _area_mean(window, tile.shrink)
-
-
-def _area_mean(pixels: Pixels, shrink: float) -> Pixels:
-    """`pixels` with sides divided by `shrink` >= 1: each new pixel is the mean of the source rows and columns that
-    start inside it. Sums run over whole rows, so this costs one pass over the picture.
-    """
-    height, width = (max(1, int(side / shrink)) for side in pixels.shape[:2])
-    rows = (np.arange(height) * shrink).astype(np.intp)
-    columns = (np.arange(width) * shrink).astype(np.intp)
-    end_row, end_column = min(pixels.shape[0], int(height * shrink)), min(pixels.shape[1], int(width * shrink))
-    sums = np.add.reduceat(pixels[:end_row], rows, axis=0, dtype=np.uint32)
-    sums = np.add.reduceat(sums[:, :end_column], columns, axis=1, dtype=np.uint32)
-    counts = np.diff(np.append(rows, end_row))[:, None] * np.diff(np.append(columns, end_column))[None, :]
-    return (sums // counts[:, :, None].astype(np.uint32)).astype(np.uint8)
 
 
 def to_picture(

@@ -23,7 +23,7 @@ def test_every_session_runs_on_one_thread() -> None:
     pipelines = list(function_app.MODELS)
     assert pipelines
     for pipeline in pipelines:
-        options = pipeline.session._session.get_session_options()  # type: ignore[attr-defined]
+        options = pipeline.session._session.get_session_options()
         assert options.intra_op_num_threads == options.inter_op_num_threads == 1
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 

@@ -158,3 +158,17 @@ def test_nothing_is_printed_about_a_damaged_picture(capfd: pytest.CaptureFixture
         decoded(body[: len(body) // 2])
     assert capfd.readouterr() == ("", "")
     assert io.BytesIO(body).read(2) == b"\xff\xd8"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("width", "height", "factor"), [(384, 192, 6.0), (100, 333, 5.2), (1000, 999, 15.625)])
+def test_pixels_are_shrunk_by_area_and_by_the_factor_exactly(
+    width: int, height: int, factor: float, channels: int
+) -> None:
+    y, x = np.mgrid[0:height, 0:width]
+    pixels = np.repeat((x / width * 150 + y / height * 90).astype(np.uint8)[:, :, None], channels, axis=2)
+    shrunk = images.shrink(pixels, factor)
+    assert shrunk.shape == (int(height / factor), int(width / factor), channels)
+    rows, columns = (np.arange(side) + 0.5 for side in shrunk.shape[:2])
+    expected = columns[None, :] * factor / width * 150 + rows[:, None] * factor / height * 90
+    assert np.abs(shrunk.astype(float) - expected[:, :, None]).max() <= 3

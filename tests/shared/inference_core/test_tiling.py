@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inference_core import tiling
+from inference_core import images, tiling
 from inference_core.tiling import Boxes, Tile
 from numpy.typing import NDArray
 
@@ -45,7 +45,7 @@ def test_tiles_are_cut_in_batches_and_padded(channels: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (100, 150, channels)).astype(np.uint8)
     tiles = tiling.plan(150, 100, tile_px=64, overlap_px=16)
     seen = 0
-    for group, batch in tiling.batches(pixels, tiles, tile_px=64, size=4):
+    for group, batch in tiling.batches(pixels, tiles, tile_px=64, size=4, shrink=images.shrink):
         assert batch.shape == (len(group), 64, 64, channels)
         for tile, cut in zip(group, batch, strict=True):
             if tile.shrink == 1.0:
@@ -56,22 +56,10 @@ def test_tiles_are_cut_in_batches_and_padded(channels: int) -> None:
 
 def test_a_small_picture_is_padded_with_the_letterbox_grey() -> None:
     pixels = np.zeros((10, 20, 1), np.uint8)
-    ((_, batch),) = tiling.batches(pixels, [Tile(0, 0, 20, 10)], tile_px=64, size=4)
+    ((_, batch),) = tiling.batches(pixels, [Tile(0, 0, 20, 10)], tile_px=64, size=4, shrink=images.shrink)
     assert batch[0, :10, :20].max() == 0
     assert (batch[0, 10:] == tiling.PADDING).all()
     assert (batch[0, :, 20:] == tiling.PADDING).all()
-
-
-@pytest.mark.parametrize(("width", "height"), [(384, 192), (100, 333), (1000, 999)])
-def test_the_whole_picture_is_shrunk_by_area(width: int, height: int) -> None:
-    y, x = np.mgrid[0:height, 0:width]
-    pixels = ((x / width + y / height) * 120).astype(np.uint8)[:, :, None]
-    tile = tiling.plan(width, height, tile_px=64, overlap_px=16)[-1]
-    ((_, batch),) = tiling.batches(pixels, [tile], tile_px=64, size=1)
-    inner = batch[0, : max(1, int(height / tile.shrink)), : max(1, int(width / tile.shrink)), 0].astype(int)
-    rows, columns = (np.arange(side) + 0.5 for side in inner.shape)
-    expected = (columns[None, :] * tile.shrink / width + rows[:, None] * tile.shrink / height) * 120
-    assert np.abs(inner - expected).max() <= 2 + 120 / min(inner.shape)
 
 
 @given(st.integers(0, 3824), st.integers(0, 2144))
