@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup trial test check lock train evaluate clean
+.PHONY: help setup trial test check infra-check lock train evaluate clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -30,6 +30,9 @@ check: $(READY) ## lint, types, import floors
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+infra-check: $(READY) ## what can be checked of the deployment without Azure
+	$(BIN)/python -m infra check
 
 lock: ## resolve the requirement files again (needs uv)
 	uv pip compile pyproject.toml --extra cpu --extra http --extra functions --group load --group dev --group train $(LOCK) -o requirements/dev.txt

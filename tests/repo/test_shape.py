@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import PROJECT
 
-PRODUCT = ("shared", "container", "vm-gpu", "functions", "loadtest")
+PRODUCT = ("shared", "container", "vm-gpu", "functions", "loadtest", "infra")
 FILE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 50
 ENVIRONMENT_READERS = {
@@ -20,6 +20,7 @@ ENVIRONMENT_READERS = {
     "shared/tiers/serve.py",
     "loadtest/trial.py",
     "shared/tiers/__main__.py",
+    "infra/__main__.py",
     # ONNX Runtime's telemetry switch must be set before its import.
     "shared/inference_core/session.py",
 }

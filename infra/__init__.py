@@ -1,0 +1,1 @@
+"""Deploying the tiers to Azure, and checking offline that they can be."""

@@ -1,0 +1,1 @@
+"""One file for each command that talks to Azure by way of `az` and `azd`."""
