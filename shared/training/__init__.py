@@ -1,0 +1,1 @@
+"""How the demo models were made: the board generator, the detector and its training."""

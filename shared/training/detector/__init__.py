@@ -1,0 +1,1 @@
+"""The detector for board defects: network, loss, training, export. Needs torch."""
