@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup trial test check infra-check lock train evaluate clean
+.PHONY: help setup trial test chaos figures-jobs azurite check infra-check lock train evaluate clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -25,18 +25,34 @@ trial: $(READY) ## start the three tiers, load each, say which met its target
 test: $(READY) ## the test suite
 	$(BIN)/python -m pytest
 
+chaos: $(READY) ## kill, pause and starve workers for five minutes, and see that no background job is lost
+	$(BIN)/python -m tests.chaos
+
+figures-jobs: $(READY) ## what background jobs cost: time to the first tile, jobs a minute, latency with 10,000 stored
+	$(BIN)/python -m tests.figures.jobs
+
+azurite: build/azurite/node_modules/.bin/azurite ## Azure Storage's emulator, which tests install by themselves (needs Node)
+
+build/azurite/node_modules/.bin/azurite:
+	npm install --silent --no-fund --no-audit --prefix build/azurite azurite@3.35.0
+
 check: $(READY) ## lint, types, import floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+conformance: $(READY) ## every client against every tier, feature by feature, and ONNX's own node tests
+	@$(BIN)/python -m tests.conformance.perf_analyzer || echo "perf_analyzer could not be fetched: its column stays empty"
+	$(BIN)/python -m tests.conformance
+
 infra-check: $(READY) ## what can be checked of the deployment without Azure
 	$(BIN)/python -m infra check
 
 lock: ## resolve the requirement files again (needs uv)
-	uv pip compile pyproject.toml --extra cpu --extra http --extra functions --group load --group dev --group train $(LOCK) -o requirements/dev.txt
+	uv pip compile pyproject.toml --extra cpu --extra http --extra functions --extra jobs-azure --group load --group dev --group train $(LOCK) -o requirements/dev.txt
 	uv pip compile pyproject.toml --extra cpu --extra http $(LOCK) -o requirements/container.txt
+	uv pip compile pyproject.toml --extra cpu --extra http --extra jobs-azure $(LOCK) -o requirements/container-azure.txt
 	uv pip compile pyproject.toml --extra gpu --extra http $(LOCK) -o requirements/gpu.txt
 	uv pip compile pyproject.toml --extra cpu --extra functions $(LOCK) -o requirements/functions.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q --upgrade

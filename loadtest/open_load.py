@@ -29,7 +29,7 @@ from loadtest.measurement import measured
 from loadtest.paths import MODELS, SLO
 from loadtest.payloads import PayloadError, Payloads, payloads_for
 from loadtest.table import with_unit
-from loadtest.tier_facts import TierError, TierFacts, ask_tier
+from loadtest.tier_facts import TierError, TierFacts, ask_tier, key_headers
 
 CANNOT_RUN = 2
 EXIT_STATUS = {PASS: 0, FAIL: 1, NOT_JUDGED: 3}
@@ -137,6 +137,8 @@ def add_options(parser: LocustArgumentParser, **_: object) -> None:
     options.add_argument("--hosting", metavar="<name>", help="Hosting to name in the record instead")
     options.add_argument("--models", metavar="<folder>", default=str(MODELS), help="Whose golden rows to send")
     options.add_argument("--record", metavar="<file>", help="Write the measurement there as JSON")
+    key_help = "Function or API key to send. Arguments can be seen by others: rather set"
+    options.add_argument("--key", env_var="LOADTEST_KEY", default="", help=key_help)
     options.add_argument("--progress", action="store_true", help="Print a count of answers twice a second")
 
 
@@ -165,8 +167,10 @@ def _prepared(environment: Environment) -> Load:
     objectives = read_objectives(Path(options.slo), short=options.short)
     objective = _overridden(objectives.named(options.objective or user_class.objective_name), options)
     due_s = schedule(objective.rate_per_s, objective.warmup_s, objective.duration_s, objective.seed)
-    facts = ask_tier(environment.host.rstrip("/"), objective.model)
-    return Load(objective, objectives.rules, payloads_for(objective, Path(options.models)), facts, due_s)
+    facts = ask_tier(environment.host.rstrip("/"), objective.model, options.key)
+    payloads = payloads_for(objective, Path(options.models))
+    payloads = replace(payloads, headers={**payloads.headers, **key_headers(options.key)})
+    return Load(objective, objectives.rules, payloads, facts, due_s)
 
 
 def _overridden(objective: Objective, options: Namespace) -> Objective:

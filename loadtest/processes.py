@@ -116,10 +116,10 @@ class Processes:
             self._started.clear()
 
 
-def wait_until_ready(tier: Running, port: int, timeout_s: float) -> None:
+def wait_until_ready(tier: Running, host: str, timeout_s: float) -> None:
     """Return when the tier answers ready. Raises TrialError with its last lines when it ends or takes too long."""
     deadline = time.monotonic() + timeout_s
-    while not _is_ready(port):
+    while not is_ready(host):
         if (status := tier.process.poll()) is not None:
             raise TrialError(f"The {tier.name} tier ended with status {status} at its start:\n{tier.last_lines()}")
         if time.monotonic() > deadline:
@@ -127,9 +127,10 @@ def wait_until_ready(tier: Running, port: int, timeout_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(host: str, timeout_s: float = 1.0) -> bool:
+    """Whether the tier at `host` (a URL without path) says that it is ready. It asks nobody for a key there."""
     try:
-        fetch(f"http://{LOOPBACK}:{port}/v2/health/ready", timeout_s=1.0)
+        fetch(f"{host}/v2/health/ready", timeout_s)
     except OSError:  # refused, timed out, or a status that is not 2xx
         return False
     return True

@@ -4,11 +4,13 @@ import json
 from dataclasses import dataclass
 from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 from tier_planner.records import DEVICES
 
 TIMEOUT_S = 10.0
+KEY_HEADERS = ("x-functions-key", "x-api-key")
+"""Where a key is looked for: by the Functions host, and by the other tiers. A tier reads one and ignores the other."""
 
 
 class TierError(RuntimeError):
@@ -25,31 +27,38 @@ class TierFacts:
     variant: str
 
 
-def ask_tier(host: str, model: str) -> TierFacts:
+def key_headers(key: str) -> dict[str, str]:
+    """What a caller with `key` sends besides; nothing where none is asked for."""
+    return dict.fromkeys(KEY_HEADERS, key) if key else {}
+
+
+def ask_tier(host: str, model: str, key: str = "") -> TierFacts:
     """Ask the tier at `host` (a URL without path). Raises TierError."""
-    server = _document(f"{host}/v2")
+    server = _document(f"{host}/v2", key)
     device = server.get("hosting")
     if device not in DEVICES:
         raise TierError(f"{host}/v2 says hosting = {device!r}: must be one of {', '.join(DEVICES)}")
     threads = server.get("threads")
-    variant = _document(f"{host}/v1/models/{quote(model)}").get("variant")
+    variant = _document(f"{host}/v1/models/{quote(model)}", key).get("variant")
     return TierFacts(str(device), threads if isinstance(threads, int) and threads > 0 else None, str(variant or ""))
 
 
-def fetch(url: str, timeout_s: float) -> bytes:
+def fetch(url: str, timeout_s: float, key: str = "") -> bytes:
     """The body of a 2xx reply, asked for as the load itself asks: without a proxy. Raises OSError."""
-    with build_opener(ProxyHandler({})).open(url, timeout=timeout_s) as reply:
+    request = Request(url, headers=key_headers(key))  # noqa: S310 - callers have checked or made the URL
+    with build_opener(ProxyHandler({})).open(request, timeout=timeout_s) as reply:
         body: bytes = reply.read()
         return body
 
 
-def _document(url: str) -> dict[str, object]:
+def _document(url: str, key: str) -> dict[str, object]:
     if not url.startswith(("http://", "https://")):
         raise TierError(f"{url}: the host must start with http:// or https://")
     try:
-        document = json.loads(fetch(url, TIMEOUT_S))
+        document = json.loads(fetch(url, TIMEOUT_S, key))
     except HTTPError as error:
-        raise TierError(f"{url} answered {error.code}: {error.read(300).decode(errors='replace')}") from error
+        hint = " (the environment variable LOADTEST_KEY holds the key to send)" if error.code in (401, 403) else ""
+        raise TierError(f"{url} answered {error.code}{hint}: {error.read(300).decode(errors='replace')}") from error
     except OSError as error:
         raise TierError(f"Nothing answers at {url}: {getattr(error, 'reason', error)}") from error
     except ValueError as error:

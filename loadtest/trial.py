@@ -1,7 +1,8 @@
 """The trial: start the tiers on loopback, load one after the other, say which met its target.
 
-`tiers trial [TIER ...] [--short] [--first-port N] [--json] [--open]`. Exit status 0 when every judged tier met its
-target and at least one was judged, 1 when one missed, 2 when the trial could not run, 130 when it was interrupted.
+`tiers trial [TIER ...] [--running TIER=URL] [--short] [--first-port N] [--json] [--open]`. Exit status 0 when every
+judged tier met its target and at least one was judged, 1 when one missed, 2 when the trial could not run, 130 when it
+was interrupted.
 """
 
 import json
@@ -12,7 +13,7 @@ import time
 import webbrowser
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tier_planner.objectives import IMAGE_WORKLOADS, TIERS, Objective, read_objectives
@@ -31,6 +32,7 @@ from loadtest.processes import (
     Running,
     TrialError,
     interrupt,
+    is_ready,
     require_free_port,
     wait_until_ready,
 )
@@ -43,6 +45,8 @@ FIRST_PORT = 8000
 READY_TIMEOUT_S = 60.0
 OVERRUN_S = 30.0
 """How much longer than its schedule and patience a load may take before it is stopped."""
+STILL_READY_S = 5.0
+"""How long a tier may take to say that it is ready right after a load that may have been too much for it."""
 FAULT_DELAY_S = "6"
 MET, MISSED, CANNOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,10 +65,16 @@ class Trial:
     folder: Path = TRIAL
     serve: tuple[str, ...] = SERVE
     ready_timeout_s: float = READY_TIMEOUT_S
+    running: Mapping[str, str] = field(default_factory=dict)
+    """URLs of tiers that somebody else runs: they are loaded, neither started nor stopped."""
 
     def port(self, tier: str) -> int:
         """The tier's port: its place among all tiers from the first port on."""
         return self.first_port + TIERS.index(tier)
+
+    def host(self, tier: str) -> str:
+        """The URL at which the tier is loaded."""
+        return self.running.get(tier) or f"http://{LOOPBACK}:{self.port(tier)}"
 
 
 OURS = Trial()
@@ -94,7 +104,8 @@ def conduct(trial: Trial, environ: Mapping[str, str], console: Console) -> list[
     objectives = read_objectives(trial.slo, short=trial.short)
     chosen = {tier: objectives.of_tier(tier) for tier in trial.tiers}
     _announce(chosen, console)
-    for tier in chosen:
+    ours = [tier for tier in chosen if tier not in trial.running]
+    for tier in ours:
         remedy = f"Free it, or choose others: INFERENCE_TRIAL_PORT={trial.first_port + 100} (or --first-port)."
         require_free_port(trial.port(tier), tier, remedy)
     if any(objective.workload in IMAGE_WORKLOADS for objective in chosen.values()):
@@ -102,12 +113,12 @@ def conduct(trial: Trial, environ: Mapping[str, str], console: Console) -> list[
         board_pictures()
     with Processes() as processes:
         started = time.monotonic()
-        running = {tier: _start_tier(trial, tier, environ, processes) for tier in chosen}
+        running = {tier: _start_tier(trial, tier, environ, processes) for tier in ours}
         for tier, process in running.items():
             console.tick(f"waiting for the {tier} tier ...")
-            wait_until_ready(process, trial.port(tier), trial.ready_timeout_s)
-            console.say(f"ready  {tier:<10} {time.monotonic() - started:4.1f} s  http://{LOOPBACK}:{trial.port(tier)}")
-        return [_load_tier(trial, chosen[tier], running[tier], environ, processes, console) for tier in chosen]
+            wait_until_ready(process, trial.host(tier), trial.ready_timeout_s)
+            console.say(f"ready  {tier:<10} {time.monotonic() - started:4.1f} s  {trial.host(tier)}")
+        return [_load_tier(trial, chosen[tier], running.get(tier), environ, processes, console) for tier in chosen]
 
 
 def exit_status(records: Sequence[Record]) -> int:
@@ -120,6 +131,7 @@ def _options(arguments: Sequence[str], environ: Mapping[str, str]) -> Namespace:
     parser = ArgumentParser(prog="tiers trial", description="Start the tiers, load each, say which met its target.")
     parser.add_argument("tiers", nargs="*", metavar="TIER", help=f"of {', '.join(TIERS)}; default: all")
     short = _flag(environ, "INFERENCE_TRIAL_SHORT")
+    parser.add_argument("--running", action="append", default=[], metavar="TIER=URL", help="load it there, start none")
     parser.add_argument("--short", action="store_true", default=short, help="the short form, about a minute")
     port = environ.get("INFERENCE_TRIAL_PORT") or str(FIRST_PORT)
     parser.add_argument("--first-port", default=port, metavar="N", help="of three in a row; default: %(default)s")
@@ -130,16 +142,24 @@ def _options(arguments: Sequence[str], environ: Mapping[str, str]) -> Namespace:
 
 def _trial(options: Namespace, environ: Mapping[str, str], usual: Trial) -> Trial:
     slow = environ.get("INFERENCE_TRIAL_SLOW", "")
-    tiers = tuple(tier for tier in TIERS if tier in options.tiers) or TIERS
-    if unknown := [tier for tier in options.tiers if tier not in TIERS]:
+    running = dict(_tier_and_url(text) for text in options.running)
+    tiers = tuple(tier for tier in TIERS if tier in {*options.tiers, *running}) or TIERS
+    if unknown := [tier for tier in (*options.tiers, *running) if tier not in TIERS]:
         raise TrialError(f"{unknown[0]!r} is no tier; there are {', '.join(TIERS)}.")
-    if slow and slow not in tiers:
-        raise TrialError(f"INFERENCE_TRIAL_SLOW={slow!r} is no tier of this trial; there are {', '.join(tiers)}.")
+    if slow and slow not in (started := [tier for tier in tiers if tier not in running]):
+        raise TrialError(f"INFERENCE_TRIAL_SLOW={slow!r} is no tier of this trial; there are {', '.join(started)}.")
     if not options.first_port.isdecimal() or not 1 <= int(options.first_port) <= 65535 - len(TIERS):
         raise TrialError(f"INFERENCE_TRIAL_PORT={options.first_port!r} (or --first-port) is no port that can be used.")
     models = Path(environ.get("INFERENCE_MODELS_DIR") or usual.models)
     port = int(options.first_port)
-    return replace(usual, tiers=tiers, first_port=port, short=options.short, slow=slow, models=models)
+    return replace(usual, tiers=tiers, first_port=port, short=options.short, slow=slow, models=models, running=running)
+
+
+def _tier_and_url(text: str) -> tuple[str, str]:
+    tier, _, url = text.partition("=")
+    if not url.startswith(("http://", "https://")):
+        raise TrialError(f"--running {text!r} is not TIER=URL, such as function=http://127.0.0.1:8100.")
+    return tier, url.rstrip("/")
 
 
 def _flag(environ: Mapping[str, str], key: str) -> bool:
@@ -154,7 +174,7 @@ def _announce(chosen: Mapping[str, Objective], console: Console) -> None:
     seconds = sum(objective.warmup_s + objective.duration_s for objective in chosen.values())
     quota = f", quota {machine.quota_cores:g}" if machine.quota_cores else ""
     console.say(f"Trial of {', '.join(chosen)} on {machine.cpu}, {machine.cores_visible} cores{quota}.")
-    console.say(f"The tiers start together and are loaded one after the other: {seconds:.0f} s of load.\n")
+    console.say(f"The tiers run together and are loaded one after the other: {seconds:.0f} s of load.\n")
 
 
 def _start_tier(trial: Trial, tier: str, environ: Mapping[str, str], processes: Processes) -> Running:
@@ -168,12 +188,12 @@ def _start_tier(trial: Trial, tier: str, environ: Mapping[str, str], processes: 
 def _load_tier(
     trial: Trial,
     objective: Objective,
-    tier: Running,
+    tier: Running | None,
     environ: Mapping[str, str],
     processes: Processes,
     console: Console,
 ) -> Record:
-    """Load one tier in a process of its own, show its progress, read its record."""
+    """Load one tier in a process of its own, show its progress, read its record. `tier` is None where others run it."""
     record = trial.folder / f"{objective.tier}.json"
     record.unlink(missing_ok=True)
     command = _load_command(trial, objective, record)
@@ -181,7 +201,7 @@ def _load_tier(
     _watch(load, objective, console)
     if not record.is_file():
         raise TrialError(f"The load of the {objective.tier} tier gave no verdict:\n{load.last_lines()}")
-    measured = _survived(read_record(record), tier, record)
+    measured = _survived(read_record(record), trial.host(objective.tier), tier, record)
     figures = measured.figures
     console.say(
         f"loaded {objective.tier:<10} {figures.answered} of {figures.arrivals} answered, "
@@ -190,12 +210,16 @@ def _load_tier(
     return measured
 
 
-def _survived(measured: Record, tier: Running, path: Path) -> Record:
+def _survived(measured: Record, host: str, tier: Running | None, path: Path) -> Record:
     """The record; a tier that ended under its load has failed, whatever it answered before."""
-    status = tier.process.poll()
-    if status is None:
+    if tier is None:
+        reason = "" if is_ready(host, STILL_READY_S) else f"The tier at {host} is not ready any more after its load."
+    else:
+        status = tier.process.poll()
+        ended = f"The tier ended with status {status} under load. Its log {tier.log} ends:\n{tier.last_lines()}"
+        reason = "" if status is None else ended
+    if not reason:
         return measured
-    reason = f"The tier ended with status {status} under load. Its log {tier.log} ends:\n{tier.last_lines()}"
     failed = replace(measured, verdict=Verdict(FAIL, (*measured.verdict.reasons, reason)))
     write_record(path, failed)
     return failed
@@ -203,7 +227,7 @@ def _survived(measured: Record, tier: Running, path: Path) -> Record:
 
 def _load_command(trial: Trial, objective: Objective, record: Path) -> list[str]:
     file = LOADTEST / f"{objective.tier}_load.py"
-    host = f"http://{LOOPBACK}:{trial.port(objective.tier)}"
+    host = trial.host(objective.tier)
     targets = ["--slo", str(trial.slo), "--objective", objective.name, *(["--short"] if trial.short else [])]
     given = ["--models", str(trial.models), "--record", str(record), "--progress", "--only-summary"]
     return [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--host", host, *targets, *given]

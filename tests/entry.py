@@ -27,16 +27,18 @@ class Tier:
 
 
 @contextmanager
-def started(module: str, log: Path, settings: Settings) -> Iterator[Tier]:
-    """`python -m module`, ready; ended by force when the block is left."""
+def started(module: str, log: Path, settings: Settings, *options: str) -> Iterator[Tier]:
+    """`python -m module` with `options`, ready; ended by force when the block is left."""
     port = free_port()
     with (
         log.open("w") as output,
-        subprocess.Popen(_command(module, port), env=_environ(settings), stdout=output, stderr=output) as process,
+        subprocess.Popen(
+            [*_command(module, port), *options], env=_environ(settings), stdout=output, stderr=output
+        ) as process,
     ):
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                _wait_until_ready(client, process, log)
+                wait_until_ready(client, process, log)
                 yield Tier(process, client, log)
         finally:
             process.kill()
@@ -57,7 +59,8 @@ def _environ(settings: Settings) -> dict[str, str]:
     return inherited | {key: str(value) for key, value in settings.items()}
 
 
-def _wait_until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Until the process answers that it is ready; an assertion error with its log when it does not in time."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

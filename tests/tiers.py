@@ -14,11 +14,20 @@ import httpx
 
 START_S = 60
 TIERS = ("function", "container", "gpu")
+ELSEWHERE = "INFERENCE_TEST_TIERS"
+"""The environment variable that names tiers which run already, `function=http://127.0.0.1:8100,container=…`."""
 
 
 @contextmanager
 def running(tier: str, log: Path, **settings: str) -> Iterator[httpx.Client]:
-    """A client of `tier`, ready. The GPU tier runs as the CPU stand-in. `log` receives what the tier prints."""
+    """A client of `tier`, ready. The GPU tier runs as the CPU stand-in. `log` receives what the tier prints.
+
+    Where the tier runs elsewhere already, it is that one; but a test that brings `settings` always starts its own.
+    """
+    if not settings and (url := elsewhere().get(tier)):
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield client
+        return
     port = free_port()
     environ = os.environ | {"INFERENCE_ALLOW_CPU": "1"} | settings
     command = [sys.executable, "-m", "tiers", "serve", tier, "--port", str(port)]
@@ -33,6 +42,11 @@ def running(tier: str, log: Path, **settings: str) -> Iterator[httpx.Client]:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def elsewhere() -> dict[str, str]:
+    """URLs of the tiers that run already, by tier."""
+    return dict(pair.split("=", 1) for pair in os.environ.get(ELSEWHERE, "").split(",") if pair)
 
 
 def free_port() -> int:

@@ -5,20 +5,26 @@ import os
 from collections.abc import Mapping
 
 from fastapi import FastAPI
-from inference_core.settings import read_settings
+from inference_core.settings import Settings, read_settings
 from inference_http.app import create_app
 from inference_http.server import read_address, run
-from inference_http.service import builders, open_service
+from inference_http.service import Service, builders, open_service
+from inference_jobs.serving import with_jobs
+from inference_jobs.settings import read_job_settings
 
 _LOG = logging.getLogger("inference.container")
 
 
 def open_app(environ: Mapping[str, str]) -> FastAPI:
     """The application that `environ` describes, models loaded and warmed. Raises StartupError saying what to mend."""
-    settings = read_settings(environ)
-    service = open_service(settings, "cpu", builders(settings, "cpu"))
+    service = service_of(read_settings(environ))
     _LOG.info("%s", service.summary())
-    return create_app(service)
+    return with_jobs(create_app(service), service, read_job_settings(environ))
+
+
+def service_of(settings: Settings) -> Service:
+    """The models on the CPU, loaded and warmed. Raises StartupError."""
+    return open_service(settings, "cpu", builders(settings, "cpu"))
 
 
 def app() -> FastAPI:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from inference_core import images, tiling
 from inference_core.errors import InvalidRequest, ManifestError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
-from inference_core.results import Detection, Prediction, StageClock
+from inference_core.results import Detection, Prediction, StageClock, Watch, unwatched
 from inference_core.session import Session
+from inference_core.settings import Settings
 from inference_core.tiling import Boxes
 
 Run = Callable[[NDArray[Any]], NDArray[np.float32]]
@@ -26,7 +27,15 @@ _BOXES_MAX = 3000
 class DetectionPipeline:
     """Answers picture bytes with the objects found."""
 
-    def __init__(self, manifest: Manifest, session: Session, *, pixels_max: int, run: Run | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        session: Session,
+        *,
+        pixels_max: int,
+        side_max: int = Settings.image_side_max,
+        run: Run | None = None,
+    ) -> None:
         """`run` takes the place of the session's own, for example a batcher. Raises ManifestError when the manifest
         does not describe a detection model, or its graph lacks a tensor that the manifest names.
         """
@@ -37,7 +46,7 @@ class DetectionPipeline:
         self._input, self._output = manifest.input, manifest.output
         session.require(manifest.name, inputs=[manifest.input.name], outputs=[manifest.output.name])
         self._run = run or self._session_run
-        self._pixels_max = pixels_max
+        self._limits = {"pixels_max": pixels_max, "side_max": side_max}
 
     def warm(self) -> None:
         """Run one tile and a full batch, so that the first request pays for no allocation. Raises ManifestError when
@@ -55,17 +64,17 @@ class DetectionPipeline:
         output: NDArray[np.float32] = self.session.run({self._input.name: tiles}, [self._output.name])[0]
         return output
 
-    def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
-        """The objects in `body`, an encoded picture read with its sides times `scale`.
+    def predict(self, body: bytes, *, scale: float = 1.0, watch: Watch = unwatched) -> Prediction:
+        """The objects in `body`, an encoded picture read with its sides times `scale`. `watch` is told before each
+        batch of tiles how many are done.
 
-        Raises InvalidRequest for a scale outside 0.05..1 and what `images.decode` raises.
+        Raises InvalidRequest for a scale outside 0.05..1, what `images.decode` raises and what `watch` raises.
         """
-        if not SCALE_MIN <= scale <= 1.0:
-            raise InvalidRequest(f"scale = {scale:g} is outside {SCALE_MIN} to 1.")
+        check_scale(scale)
         clock = StageClock()
         with clock.stage("decode"):
-            picture = images.decode(body, colour=self._input.colour, scale=scale, pixels_max=self._pixels_max)
-        boxes = self._detect(picture.pixels, clock)
+            picture = images.decode(body, colour=self._input.colour, scale=scale, **self._limits)
+        boxes = self._detect(picture.pixels, clock, watch)
         with clock.stage("postprocess"):
             detections = self._in_picture(boxes, picture)
         fields = {
@@ -77,7 +86,7 @@ class DetectionPipeline:
         }
         return Prediction(fields, clock.timings_ms)
 
-    def _detect(self, pixels: images.Pixels, clock: StageClock) -> Boxes:
+    def _detect(self, pixels: images.Pixels, clock: StageClock, watch: Watch) -> Boxes:
         """All objects in `pixels`, in its pixels. The tiles' outputs are reduced to boxes batch by batch."""
         height, width = pixels.shape[:2]
         settings = self._input
@@ -86,6 +95,7 @@ class DetectionPipeline:
         found: list[Boxes] = []
         cut: list[NDArray[np.bool_]] = []
         while True:
+            watch(len(found), len(tiles))
             with clock.stage("preprocess"):
                 if (batch := next(cuts, None)) is None:
                     break
@@ -116,6 +126,12 @@ class DetectionPipeline:
                 corners.tolist(), boxes.scores.tolist(), boxes.labels.tolist(), strict=True
             )
         ]
+
+
+def check_scale(scale: float) -> None:
+    """Raise InvalidRequest for a scale that no picture is read with."""
+    if not SCALE_MIN <= scale <= 1.0:
+        raise InvalidRequest(f"scale = {scale:g} is outside {SCALE_MIN} to 1.")
 
 
 def as_tensor(tiles: NDArray[np.uint8], settings: ImageInput) -> NDArray[Any]:

@@ -65,6 +65,42 @@ class Overloaded(InferenceError):
     code, status, title = "overloaded", 503, "Too busy"
 
 
+class DeadlineUnmet(Overloaded):
+    """The answer would come, or has come, later than the request's `deadline_ms`; try again after `retry_after_s`."""
+
+    code, title = "deadline_unmet", "Too late for the deadline"
+
+
+class Unauthorized(InferenceError):
+    """The request carries no key of this service."""
+
+    code, status, title = "unauthorized", 401, "A key is needed"
+
+
+class BodyTimeout(InferenceError):
+    """The body took longer to arrive than a body may."""
+
+    code, status, title = "body_timeout", 408, "The body came too slowly"
+
+
+class HeadersTooLarge(InferenceError):
+    """The request line and headers are more, or longer, than the limit; the detail names it and its value."""
+
+    code, status, title = "headers_too_large", 431, "Headers larger than the limit"
+
+
+class MalformedRequest(InferenceError):
+    """What arrived is no HTTP request."""
+
+    code, status, title = "malformed_request", 400, "Not HTTP"
+
+
+class OutOfMemory(InferenceError):
+    """The machine has not the memory for this request, at least not now."""
+
+    code, status, title = "out_of_memory", 503, "Too little memory"
+
+
 class RouteNotFound(InferenceError):
     """Nothing is served at this path."""
 
@@ -86,6 +122,10 @@ class InternalError(InferenceError):
 
     def __init__(self) -> None:
         super().__init__("The service failed on this request; its log has the cause under this request_id.")
+
+
+class Stopped(Exception):
+    """The caller wants the answer no longer: raised by a `Watch` to end a prediction between two steps."""
 
 
 class StartupError(Exception):

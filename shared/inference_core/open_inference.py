@@ -7,9 +7,11 @@ configuration and statistics; tritonclient and perf_analyzer work against it.
 from typing import Any
 
 from inference_core import wire
+from inference_core.documents import ReadJson, reader
 from inference_core.errors import InferenceError, ModelNotFound
 from inference_core.registry import Pipeline, Registry
 from inference_core.results import StageClock
+from inference_core.settings import Settings
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 """What `GET /v2` lists; clients ask for a part only when it stands there."""
@@ -18,9 +20,10 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 class OpenInference:
     """Answers calls by tensor for the models of `registry`."""
 
-    def __init__(self, registry: Registry, *, elements_max: int) -> None:
+    def __init__(self, registry: Registry, *, elements_max: int, read: ReadJson | None = None) -> None:
         self._registry = registry
         self._elements_max = elements_max
+        self._read = read or reader(Settings())
 
     def find(self, name: str, version: str | None = None) -> Pipeline:
         """The model `name`, by its own name: a family is no model here. Raises ModelNotFound, also for a version
@@ -55,7 +58,9 @@ class OpenInference:
         clock = StageClock()
         try:
             with clock.stage("decode"):
-                request = wire.read_request(body, json_length, session, elements_max=self._elements_max)
+                request = wire.read_request(
+                    body, json_length, session, elements_max=self._elements_max, read=self._read
+                )
             with clock.stage("infer"):
                 values = wire.infer(request, session)
             with clock.stage("encode"):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from inference_core.errors import InvalidRequest, ModelNotFound, SettingsError
 from inference_core.manifest import Manifest, read_manifest
-from inference_core.results import Prediction
+from inference_core.results import Prediction, Watch, unwatched
 from inference_core.session import Session
 from inference_core.settings import Settings
 from inference_core.stats import ModelStats
@@ -27,8 +27,10 @@ class Pipeline(Protocol):
         """The model itself, for calls by tensor."""
         ...
 
-    def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
-        """Answer `body`; raises InferenceError when it cannot be answered. `scale` is for pictures only."""
+    def predict(self, body: bytes, *, scale: float = 1.0, watch: Watch = unwatched) -> Prediction:
+        """Answer `body`; raises InferenceError when it cannot be answered. `scale` is for pictures only. `watch` is
+        told of progress between steps that are worth it, and what it raises ends the work.
+        """
         ...
 
 
@@ -43,9 +45,9 @@ class TensorPipeline:
         self.manifest = manifest
         self.session = session
 
-    def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
+    def predict(self, body: bytes, *, scale: float = 1.0, watch: Watch = unwatched) -> Prediction:
         """There is no predict for it: raises InvalidRequest saying what to call instead."""
-        del body, scale
+        del body, scale, watch
         name = self.manifest.name
         raise InvalidRequest(f'"{name}" is a tensor model; call it by POST /v2/models/{name}/infer.')
 
@@ -120,10 +122,10 @@ class SlowPipeline:
         """The inner pipeline's; calls by tensor are not delayed."""
         return self.inner.session
 
-    def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
+    def predict(self, body: bytes, *, scale: float = 1.0, watch: Watch = unwatched) -> Prediction:
         """The inner pipeline's answer, late; the delay stands in the timings as `fault`."""
         sleep(self.delay_s)
-        prediction = self.inner.predict(body, scale=scale)
+        prediction = self.inner.predict(body, scale=scale, watch=watch)
         return Prediction(prediction.fields, {"fault": self.delay_s * 1e3} | prediction.timings_ms)
 
 

@@ -1,8 +1,18 @@
 """What a prediction is, and how long each of its steps took."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
+
+Watch = Callable[[int, int], None]
+"""Told between the steps of a long prediction how many of how many are done (tiles, for a picture), lastly that all
+are. It ends the work by raising `errors.Stopped`; a cancelled job, a client that left and a progress bar all use it.
+"""
+
+
+def unwatched(_done: int, _of: int) -> None:
+    """The watch of a prediction that nobody follows."""
 
 
 class StageClock:

@@ -1,6 +1,7 @@
 """The one file that opens ONNX Runtime sessions: threads, spinning, providers, warm-up."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +20,8 @@ Provider = Literal["cpu", "cuda"]
 Tensors = list[Any]
 """One entry an output: an NDArray, or a list of maps where a converter left a ZipMap in."""
 
+_LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+)")
+"""StringNormalizer's complaint. It asks for en_US.UTF-8 unless the model says otherwise; slim images have none."""
 _CUDA_OPTIONS = {
     # EXHAUSTIVE (the default) searches again at every new shape: 634 ms on average against 1.9 ms (PaddleX#5057).
     "cudnn_conv_algo_search": "HEURISTIC",
@@ -67,7 +70,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     # A spinning thread burns CPU that is billed (Functions, Container Apps) or shared with the other tiers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
@@ -82,6 +85,11 @@ def _open(model: bytes, options: ort.SessionOptions, provider: Provider) -> ort.
     try:
         session = ort.InferenceSession(model, options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen unrelated classes here
+        if match := _LOCALE.search(str(error)):
+            raise ManifestError(
+                f'The model works on text in the locale "{match[1]}", which this machine does not have. Install it '
+                f"(Debian: package locales-all), or export the model with the locale C.UTF-8."
+            ) from error
         raise ManifestError(f"ONNX Runtime {ort.__version__} cannot open the model: {error}") from error
     if provider == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise ProviderError("CUDA was asked for but the session got the CPU; check the driver and CUDA libraries.")

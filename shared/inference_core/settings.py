@@ -3,15 +3,16 @@ each entry file hands its own `os.environ` in, once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from inference_core.errors import SettingsError
 
 PREFIX = "INFERENCE_"
+Kind = TypeVar("Kind")
 MEBIBYTE = 1 << 20
-_MAY_BE_ZERO = ("THREADS", "QUEUE_MAX", "FAULT_DELAY_S")
+_MAY_BE_ZERO = ("THREADS", "QUEUE_MAX", "DEADLINE_MS", "FAULT_DELAY_S", "JOBS_WORKERS", "JOBS_SHARE", "JOBS_RETRY_S")
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,33 @@ class Settings:
     """Requests that compute at the same time."""
     queue_max: int = 16
     """Requests that may wait for a slot; the next one is refused at once."""
+    deadline_ms: int = 0
+    """The deadline of a request that names none: it is refused when its answer would come later. 0: no deadline."""
     body_bytes_max: int = 64 * MEBIBYTE
+    """Bytes of a body, also once it is inflated."""
+    body_s_max: float = 30.0
+    """Seconds in which a body must have arrived; the same again for the headers before it."""
+    bodies_max: int = 16
+    """Bodies larger than 64 KiB that are read at the same time: with those that wait and compute, all that may fill
+    the memory."""
+    header_bytes_max: int = 32 << 10
+    """Bytes of the request line and headers together (Azure Functions: 32 KiB as well)."""
+    headers_max: int = 100
+    json_depth_max: int = 64
+    """How deep JSON may be nested (rows are 3 deep, tensors 4 and their rank)."""
+    json_values_max: int = 2_000_000
+    """Commas and brackets in JSON. Each may become an object of up to 240 bytes; binary tensors have no such limit."""
     pixels_max: int = 64_000_000
     """Pixels of a picture, read from its header before anything is decoded (8K is 33 million)."""
+    image_side_max: int = 16_384
+    """Longest side of a picture in pixels: a strip a pixel high would have as many tiles as pixels."""
     rows_max: int = 10_000
     """Rows of one tabular request."""
     elements_max: int = 50_000_000
     """Elements of one tensor in a call by tensor (`/v2`)."""
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Keys that open every route but health; `@/path/of/a/file` stands for the lines of a mounted secret. Empty: no
+    key is asked for, which is right on loopback and behind a front that asks itself."""
     allow_cpu: bool = False
     """GPU tier only: start without CUDA as an openly declared CPU stand-in."""
     fault_delay_s: float = 0.0
@@ -42,19 +63,24 @@ class Settings:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Settings from `environ`, defaults where a key is absent or empty. Raises SettingsError naming key and value."""
+    return read_as(Settings, environ)
+
+
+def read_as(kind: type[Kind], environ: Mapping[str, str]) -> Kind:
+    """The same for any dataclass of settings: a part of the service has its own."""
     given: dict[str, Any] = {}
-    for field in fields(Settings):
-        key = PREFIX + field.name.upper()
+    for setting in fields(kind):  # type: ignore[arg-type]
+        key = PREFIX + setting.name.upper()
         if text := environ.get(key, "").strip():
-            given[field.name] = _parsed(key, text, field.type)
-    return Settings(**given)
+            given[setting.name] = _parsed(key, text, setting.type)
+    return kind(**given)
 
 
 def _parsed(key: str, text: str, kind: Any) -> Any:
     if kind is bool:
         return _flag(key, text)
-    if kind is Path:
-        return Path(text)
+    if kind in (Path, str):
+        return kind(text)
     if kind == tuple[str, ...]:
         return tuple(name.strip() for name in text.split(",") if name.strip())
     try:

@@ -78,6 +78,10 @@ def from_json(data: Any, kind: str, shape: Sequence[int], name: str) -> Array:
         )
     if not set(map(type, flat)) <= _JSON_TYPES[wanted.kind]:
         raise InvalidTensor(f'Input "{name}": "data" holds values that are no {kind}.')
+    if kind == "BYTES":
+        if not all(map(is_text, flat)):
+            raise InvalidTensor(f'Input "{name}": "data" holds half a surrogate pair, which is no text.')
+        return string_array(flat, shape)
     try:
         with np.errstate(over="raise"):
             return np.array(flat, wanted).reshape(shape)
@@ -143,6 +147,11 @@ def _text(data: memoryview, name: str) -> str:
         return str(data, "utf-8")
     except UnicodeDecodeError:
         raise InvalidTensor(f'Input "{name}": a BYTES element is not UTF-8, which ONNX strings are.') from None
+
+
+def is_text(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: JSON may escape half a surrogate pair, which is no character."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def string_array(texts: list[str], shape: Sequence[int]) -> Array:

@@ -105,27 +105,29 @@ def to_picture(
     boxes: Boxes, tile: Tile, *, width: int, height: int, overlap_px: int
 ) -> tuple[Boxes, NDArray[np.bool_]]:
     """Boxes of one tile in picture pixels, clipped to the picture, and which of them an inner border of the tile cuts.
-    Of the whole-picture pass only objects larger than `overlap_px` are kept: smaller ones are the tiles' business,
-    and shrunk this far they would only add false ones.
+
+    Each object is left to the view that sees it best. A box that a border cuts and that is smaller than the overlap
+    is dropped: the neighbour sees it whole, or finds nothing there (a trace cut by a border looks like a broken one).
+    Of the whole-picture pass only objects larger than `overlap_px` are kept.
     """
     limits = np.array([width, height, width, height], np.float32)
     origin = np.array([tile.x, tile.y, tile.x, tile.y], np.float32)
     xyxy = np.clip(boxes.xyxy * np.float32(tile.shrink) + origin, 0, limits)
     sides = xyxy[:, 2:] - xyxy[:, :2]
-    good = (sides > 0).all(axis=1)
+    cut = _cut_by_border(xyxy, tile, width, height)
+    good = (sides > 0).all(axis=1) & ~(cut & (sides < overlap_px)).any(axis=1)
     if tile.shrink != 1.0:
         good &= sides.max(axis=1, initial=0) > overlap_px
-    moved = Boxes(xyxy, boxes.scores, boxes.labels).take(good)
-    return moved, _cut_by_border(moved.xyxy, tile, width, height)
+    return Boxes(xyxy, boxes.scores, boxes.labels).take(good), cut[good].any(axis=1)
 
 
 def _cut_by_border(xyxy: Floats, tile: Tile, width: int, height: int) -> NDArray[np.bool_]:
+    """Whether an upright and whether a level inner border cuts each box: bool [K, 2]."""
     left = (tile.x > 0) & (xyxy[:, 0] <= tile.x + _EDGE_PX)
     top = (tile.y > 0) & (xyxy[:, 1] <= tile.y + _EDGE_PX)
     right = (tile.x + tile.width < width) & (xyxy[:, 2] >= tile.x + tile.width - _EDGE_PX)
     bottom = (tile.y + tile.height < height) & (xyxy[:, 3] >= tile.y + tile.height - _EDGE_PX)
-    cut: NDArray[np.bool_] = left | top | right | bottom
-    return cut
+    return np.stack([left | right, top | bottom], axis=1)
 
 
 def suppress(boxes: Boxes, *, iou_max: float) -> Boxes:

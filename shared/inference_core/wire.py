@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from inference_core import tensors
+from inference_core import refusals, tensors
+from inference_core.documents import ReadJson, TooDeep, reader
 from inference_core.errors import InvalidTensor, TooLarge
 from inference_core.session import Session, TensorSpec
+from inference_core.settings import Settings
 from inference_core.tensors import Array
 
 VERSION = "1"
 """The one version that each model has here."""
 LENGTH_HEADER = "Inference-Header-Content-Length"
 """Names how many bytes of a body are JSON; raw tensors follow. 0 in a request: the whole body is one tensor."""
+_DIGITS_MAX = 15
+_SHOWN_CHARS_MAX = 80
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def config(name: str, session: Session) -> dict[str, Any]:
 
 
 def _described(spec: TensorSpec) -> dict[str, Any]:
+    # A type without a name in the protocol stands as ONNX Runtime's own: a client can at least show it.
     return {"name": spec.name, "datatype": tensors.datatype(spec.dtype) or spec.dtype, "shape": _dimensions(spec)}
 
 
@@ -74,15 +79,26 @@ def _dimensions(spec: TensorSpec) -> list[int]:
     return [side if isinstance(side, int) else -1 for side in spec.shape]
 
 
-def read_request(body: bytes, json_length: int | None, session: Session, *, elements_max: int) -> InferRequest:
-    """The call in `body`; `json_length` is the length header's value. Raises InvalidTensor or TooLarge saying what
-    is wrong with which input.
+def read_length(text: str | None) -> int | None:
+    """The value of the length header, None where there is none. Raises InvalidTensor for anything but digits."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
+        raise InvalidTensor(f"{LENGTH_HEADER} is {_shown(text)}, not a number of bytes.")
+    return int(text)
+
+
+def read_request(
+    body: bytes, json_length: int | None, session: Session, *, elements_max: int, read: ReadJson | None = None
+) -> InferRequest:
+    """The call in `body`; `json_length` is the length header's value, `read` parses the JSON (within the default
+    limits, where it is not given). Raises InvalidTensor or TooLarge saying what is wrong with which input.
     """
     if json_length == 0:
         return _raw_request(memoryview(body), session, elements_max)
     if json_length is not None and not 0 < json_length <= len(body):
         raise InvalidTensor(f"{LENGTH_HEADER} is {json_length}, the body has {len(body)} bytes.")
-    document = _document(body[:json_length])
+    document = _document(body[:json_length], read or reader(Settings()))
     specs = {spec.name: spec for spec in session.inputs}
     rest = memoryview(body)[len(body) if json_length is None else json_length :]
     feeds: dict[str, Array] = {}
@@ -96,9 +112,11 @@ def read_request(body: bytes, json_length: int | None, session: Session, *, elem
     return InferRequest(_id(document), feeds, _requested(document, session))
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def _document(body: bytes, read: ReadJson) -> dict[str, Any]:
     try:
-        document = json.loads(body)
+        document = read(body)
+    except TooDeep as error:
+        raise InvalidTensor(str(error)) from None
     except (ValueError, RecursionError):
         raise InvalidTensor("The request is not JSON.") from None
     if not isinstance(document, dict):
@@ -108,7 +126,7 @@ def _document(body: bytes) -> dict[str, Any]:
 
 def _id(document: dict[str, Any]) -> str | None:
     given = document.get("id")
-    if given is not None and not isinstance(given, str):
+    if given is not None and not (isinstance(given, str) and tensors.is_text(given)):
         raise InvalidTensor('"id" is not a text.')
     return given or None
 
@@ -123,7 +141,7 @@ def _entries(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _known(entry: dict[str, Any], specs: Mapping[str, TensorSpec], seen: Mapping[str, Any], what: str) -> TensorSpec:
     name = entry.get("name")
     if not isinstance(name, str) or name not in specs:
-        raise InvalidTensor(f"The model has no {what} {name!r}; it has {', '.join(specs)}.")
+        raise InvalidTensor(f"The model has no {what} {_shown(name)}; it has {', '.join(specs)}.")
     if name in seen:
         raise InvalidTensor(f'{what.capitalize()} "{name}" is given twice.')
     return specs[name]
@@ -137,7 +155,7 @@ def _tensor(entry: dict[str, Any], spec: TensorSpec, rest: memoryview, elements_
     if size is None:
         return tensors.from_json(entry.get("data"), kind, shape, spec.name), rest
     if type(size) is not int or not 0 <= size <= len(rest):
-        raise InvalidTensor(f'Input "{spec.name}": binary_data_size is {size!r}, {len(rest)} bytes are left.')
+        raise InvalidTensor(f'Input "{spec.name}": binary_data_size is {_shown(size)}, {len(rest)} bytes are left.')
     if "data" in entry:
         raise InvalidTensor(f'Input "{spec.name}" has both "data" and binary_data_size.')
     return tensors.from_bytes(rest[:size], kind, shape, spec.name), rest[size:]
@@ -146,9 +164,9 @@ def _tensor(entry: dict[str, Any], spec: TensorSpec, rest: memoryview, elements_
 def _kind(entry: dict[str, Any], spec: TensorSpec) -> str:
     kind = tensors.datatype(spec.dtype)
     if kind is None or not spec.dtype.startswith("tensor("):
-        raise InvalidTensor(f'Input "{spec.name}" is a {spec.dtype}, which the protocol cannot carry.')
+        raise InvalidTensor(f'Input "{spec.name}" is a {spec.dtype}, which is not carried here.')
     if entry.get("datatype") != kind:
-        raise InvalidTensor(f'Input "{spec.name}" is {kind}, not {entry.get("datatype")!r}.')
+        raise InvalidTensor(f'Input "{spec.name}" is {kind}, not {_shown(entry.get("datatype"))}.')
     return kind
 
 
@@ -158,9 +176,17 @@ def _shape(shape: Any, spec: TensorSpec, elements_max: int) -> list[int]:
     if tensors.element_count(shape) > elements_max:
         raise TooLarge(f'Input "{spec.name}": shape {shape} has more elements than the limit of {elements_max}.')
     wanted = _dimensions(spec)
+    if not wanted:
+        return shape  # a scalar or of any rank: ONNX Runtime says [] of both, and refuses what does not fit
     if len(shape) != len(wanted) or any(w not in (-1, s) for s, w in zip(shape, wanted, strict=True)):
         raise InvalidTensor(f'Input "{spec.name}": shape {shape} does not fit the model\'s {wanted}.')
     return shape
+
+
+def _shown(value: Any) -> str:
+    """`value` as a caller wrote it, cut where it is long: an error must not send a whole body back."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
 
 
 def _parameters(entry: dict[str, Any]) -> dict[str, Any]:
@@ -175,12 +201,19 @@ def _requested(document: dict[str, Any], session: Session) -> list[tuple[str, bo
     all_binary = _flag(_parameters(document), "binary_data_output", default=False)
     specs = {spec.name: spec for spec in session.outputs}
     if not document.get("outputs"):
-        return [(name, all_binary) for name in specs]
+        return [(_carried(spec), all_binary) for spec in session.outputs]
     requested: dict[str, bool] = {}
     for entry in _entries(document, "outputs"):
         spec = _known(entry, specs, requested, "output")
-        requested[spec.name] = _flag(_parameters(entry), "binary_data", default=all_binary)
+        requested[_carried(spec)] = _flag(_parameters(entry), "binary_data", default=all_binary)
     return list(requested.items())
+
+
+def _carried(spec: TensorSpec) -> str:
+    """The name of an output. Raises InvalidTensor, before the model runs, when its type has no form on the wire."""
+    if tensors.datatype(spec.dtype) is None:
+        raise InvalidTensor(f'Output "{spec.name}" is a {spec.dtype}, which is not carried here; ask for others.')
+    return spec.name
 
 
 def _flag(parameters: dict[str, Any], key: str, *, default: bool) -> bool:
@@ -205,7 +238,7 @@ def _raw_request(body: memoryview, session: Session, elements_max: int) -> Infer
     else:
         shape = _closed(shape, len(body) // tensors.DTYPES[kind].itemsize, spec)
         feed = tensors.from_bytes(body, kind, _shape(shape, spec, elements_max), spec.name)
-    return InferRequest(None, {spec.name: feed}, [(output.name, True) for output in session.outputs])
+    return InferRequest(None, {spec.name: feed}, [(_carried(output), True) for output in session.outputs])
 
 
 def _closed(shape: list[int], elements: int, spec: TensorSpec) -> list[int]:
@@ -216,16 +249,16 @@ def _closed(shape: list[int], elements: int, spec: TensorSpec) -> list[int]:
 
 
 def infer(request: InferRequest, session: Session) -> list[Any]:
-    """Run the model. Raises InvalidTensor with ONNX Runtime's reason when it refuses the values."""
+    """Run the model. Raises InvalidTensor with ONNX Runtime's reason when it refuses the values, OutOfMemory when
+    they are too many for this machine; any other failure is ours and comes as it is.
+    """
     try:
         return session.run(request.feeds, [name for name, _ in request.outputs])
     except Exception as error:  # onnxruntime raises a dozen unrelated classes here
-        raise InvalidTensor(f"The model refuses these values: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """ONNX Runtime's own sentence, without the source path that stands before it."""
-    return str(error).strip().splitlines()[0].rpartition(" : ")[2]
+        refusal = refusals.explained(error)
+        if refusal is None:
+            raise
+        raise refusal from error
 
 
 def write_reply(model: str, request: InferRequest, values: Sequence[Any], session: Session) -> InferReply:
@@ -234,7 +267,7 @@ def write_reply(model: str, request: InferRequest, values: Sequence[Any], sessio
     outputs: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for (name, binary), value in zip(request.outputs, values, strict=True):
-        array = _as_array(value, kinds[name], name)
+        array = _as_array(value, kinds[name])
         kind = tensors.datatype(kinds[name])
         entry: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": kind}
         if binary:
@@ -252,11 +285,7 @@ def write_reply(model: str, request: InferRequest, values: Sequence[Any], sessio
     return InferReply(b"".join([text, *raw]), len(text))
 
 
-def _as_array(value: Any, onnx_type: str, name: str) -> Array:
-    if tensors.datatype(onnx_type) is None or value is None:
-        raise InvalidTensor(
-            f'Output "{name}" is a {onnx_type}, which the protocol cannot carry; ask for other outputs.'
-        )
+def _as_array(value: Any, onnx_type: str) -> Array:
     if onnx_type.startswith(("seq(", "map(")):
         return tensors.documents(value)
     return np.asarray(value)

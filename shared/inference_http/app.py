@@ -1,13 +1,14 @@
-"""The application: `predict` in front, everything that is asked rarely behind it in FastAPI."""
+"""The application: `predict` and `infer` in front, everything that is asked rarely behind it in FastAPI."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
+from inference_core.documents import reader
 from inference_core.errors import InferenceError, InternalError
+from inference_core.open_inference import OpenInference
 from inference_core.registry import describe
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -15,20 +16,26 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from inference_http import __version__, openapi
+from inference_http.calls import Calls
 from inference_http.edge import CALL, Edge
 from inference_http.metrics import Metrics
+from inference_http.open_inference import Infer, add_routes, infer_target
 from inference_http.page import PAGE, PAGE_HEADERS
 from inference_http.predict import Predict, model_name
 from inference_http.problems import error_reply, from_http
+from inference_http.replies import Json
 from inference_http.service import Service
 from inference_http.slots import Slots
 
+Deferred = Callable[[str, Scope, Receive, Send], Awaitable[bool]]
+"""Answers a predict request to a model by a job, if its client prefers that; whether it did."""
 
-def create_app(service: Service) -> FastAPI:
+
+def create_app(service: Service) -> "TierApp":
     """An ASGI application that serves `service`. Several may live in one process; they share nothing."""
     app = TierApp(service)
     _add_models(app, service)
-    _add_open_inference(app, service)
+    add_routes(app, service, app.protocol)
     _add_pages(app)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(InferenceError, _inference_error)
@@ -37,7 +44,7 @@ def create_app(service: Service) -> FastAPI:
 
 
 class TierApp(FastAPI):
-    """FastAPI inside our edge, with `predict` answered before FastAPI's own layers (predict.py says why)."""
+    """FastAPI inside our edge; `predict` and `infer` are answered before its own layers (predict.py says why)."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(
@@ -50,8 +57,14 @@ class TierApp(FastAPI):
         )
         self.slots = Slots(service.settings.slots, service.settings.queue_max)
         self.metrics = Metrics(service, self.slots)
-        self._predict = Predict(service, self.slots)
-        self.edge = Edge(self._dispatch, self.metrics, hosting=service.hosting)
+        settings = service.settings
+        self.protocol = OpenInference(service.registry, elements_max=settings.elements_max, read=reader(settings))
+        calls = Calls(service, self.slots)
+        self._predict = Predict(service, calls)
+        self._infer = Infer(self.protocol, calls)
+        self.edge = Edge(self._dispatch, self.metrics, service)
+        self.deferred: Deferred | None = None
+        self.state.settings = service.settings  # for the server, which holds a connection to them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
@@ -62,14 +75,20 @@ class TierApp(FastAPI):
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if name := model_name(scope["path"]):
+            if self.deferred and b"prefer" in scope[CALL].headers and await self.deferred(name, scope, receive, send):
+                return
+            scope[CALL].is_predict = True
             await self._predict.answer(name, scope, receive, send)
+        elif target := infer_target(scope["path"]):
+            scope[CALL].is_predict = True
+            await self._infer.answer(*target, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """The description behind /docs: FastAPI's, and `predict`, which FastAPI does not see."""
+        """The description behind /docs: FastAPI's, and `predict` and `infer`, which FastAPI does not see."""
         if not self.openapi_schema:
-            self.openapi_schema = openapi.with_predict(super().openapi())
+            self.openapi_schema = openapi.completed(super().openapi())
         return self.openapi_schema
 
 
@@ -91,19 +110,6 @@ def _add_models(app: FastAPI, service: Service) -> None:
         return Json(describe(service.registry.find(name).manifest))
 
 
-def _add_open_inference(app: FastAPI, service: Service) -> None:
-    @app.get("/v2/", include_in_schema=False)
-    @app.get("/v2", tags=["open inference"], summary="The server and what it stands on", response_class=Json)
-    async def server() -> Response:
-        return Json(service.metadata())
-
-    @app.get("/v2/health/live", tags=["open inference"], summary="The process answers", response_class=Response)
-    @app.get("/v2/health/ready", tags=["open inference"], summary="Models are warm", response_class=Response)
-    async def health() -> Response:
-        # Models are loaded and warmed before the port opens: what answers at all is ready. The status says it all.
-        return Response()
-
-
 def _add_pages(app: "TierApp") -> None:
     @app.get("/metrics", tags=["operation"], summary="Figures for Prometheus", response_class=Response)
     async def metrics() -> Response:
@@ -112,16 +118,6 @@ def _add_pages(app: "TierApp") -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
-
-
-class Json(Response):
-    """JSON by orjson."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        """`content` as bytes."""
-        return orjson.dumps(content)
 
 
 async def _http_error(request: Request, error: Any) -> Response:

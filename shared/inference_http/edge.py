@@ -12,8 +12,11 @@ from typing import Any
 from inference_core.errors import InferenceError, InternalError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inference_http.keys import Keys
 from inference_http.metrics import Metrics
 from inference_http.problems import STATUS_CLIENT_GONE, ClientGone, error_reply
+from inference_http.protocol import OVERSIZED, head_too_large
+from inference_http.service import Service
 
 CALL = "inference.call"
 """Where the request's `Call` stands in the ASGI scope."""
@@ -24,6 +27,7 @@ _LINES_MAX = 128
 _LINES_LATE_S = 0.1
 _PROCESS = token_hex(4)
 _NUMBERS = count(1)
+_NO_STATE: dict[str, bool] = {}
 
 
 class Call:
@@ -46,9 +50,10 @@ class Call:
 class Edge:
     """Outermost ASGI layer: gives each request its `Call`, answers its errors, counts it, writes its log line."""
 
-    def __init__(self, inner: ASGIApp, metrics: Metrics, *, hosting: str) -> None:
-        self._inner, self._metrics = inner, metrics
-        self._hosting = (b"inference-hosting", hosting.encode())
+    def __init__(self, inner: ASGIApp, metrics: Metrics, service: Service) -> None:
+        self._inner, self._metrics, self._settings = inner, metrics, service.settings
+        self._hosting = (b"inference-hosting", service.hosting.encode())
+        self.keys = Keys(service.keys)
         self._lines: list[tuple[Any, ...]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,10 +68,13 @@ class Edge:
             await send(message)
 
         try:
+            self._let_in(scope, call)
             await self._inner(scope, receive, send_marked)
         except ClientGone:
             pass
         except InferenceError as error:
+            if error.status >= InternalError.status and error.__cause__ is not None:
+                _FAULTS.error("request_id=%s failed", call.request_id, exc_info=error.__cause__)
             await error_reply(error, path=scope["path"], request_id=call.request_id)(scope, receive, send_marked)
         except Exception:
             _FAULTS.exception("request_id=%s failed", call.request_id)
@@ -75,6 +83,13 @@ class Edge:
                 await reply(scope, receive, send_marked)
         finally:
             self._end(scope, call)
+
+    def _let_in(self, scope: Scope, call: Call) -> None:
+        """Raise HeadersTooLarge or Unauthorized for a request that is not even to be looked at."""
+        if len(scope["headers"]) > self._settings.headers_max or scope.get("state", _NO_STATE).get(OVERSIZED):
+            raise head_too_large(self._settings)
+        if self.keys:
+            self.keys.require(scope["path"], call.headers)
 
     def _end(self, scope: Scope, call: Call) -> None:
         call.status = call.status or STATUS_CLIENT_GONE

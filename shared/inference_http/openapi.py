@@ -1,6 +1,10 @@
-"""The part of the OpenAPI description that FastAPI cannot derive: `predict` is answered outside its router."""
+"""The part of the OpenAPI description that FastAPI cannot derive: `predict` is answered outside its router, and so is
+`infer` (openapi_tensors.py).
+"""
 
 from typing import Any
+
+from inference_http import openapi_errors, openapi_tensors
 
 DESCRIPTION = (
     "ONNX models over HTTP. `predict` takes what a caller has (rows of named columns, an encoded picture) and answers "
@@ -89,18 +93,20 @@ SCHEMAS: dict[str, Any] = {
 }
 
 
-def with_predict(document: dict[str, Any]) -> dict[str, Any]:
-    """`document` with the predict route, its schemas, and our problems in place of FastAPI's validation errors."""
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` with the routes of predict and infer, their schemas, and our errors in place of FastAPI's."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= SCHEMAS
+    schemas |= SCHEMAS | openapi_tensors.SCHEMAS
     for route in document["paths"].values():
         for operation in route.values():
             operation["responses"].pop("422", None)
     one_model = document["paths"]["/v1/models/{name}"]["get"]["responses"]
     one_model["404"] = _problem("No model or family of that name")
     document["paths"][_PREDICT] = {"post": _predict()}
+    openapi_tensors.complete(document["paths"])
+    openapi_errors.complete(document)
     return document
 
 

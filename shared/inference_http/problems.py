@@ -5,7 +5,15 @@
 from typing import Any
 
 import orjson
-from inference_core.errors import InferenceError, InternalError, MethodNotAllowed, RouteNotFound
+from inference_core.errors import (
+    BodyTimeout,
+    HeadersTooLarge,
+    InferenceError,
+    InternalError,
+    MethodNotAllowed,
+    RouteNotFound,
+    Unauthorized,
+)
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -23,7 +31,7 @@ def from_http(error: HTTPException, method: str) -> InferenceError:
         allow = (error.headers or {}).get("Allow", "")
         return MethodNotAllowed(f"{method} is not taken here; {allow} is.", allow=allow)
     if error.status_code == RouteNotFound.status:
-        return RouteNotFound("Nothing is served at this path; GET /docs lists what is.")
+        return RouteNotFound("Nothing is served at this path; GET /v1/models lists the models.")
     return InternalError()
 
 
@@ -39,4 +47,9 @@ def error_reply(error: InferenceError, *, path: str, request_id: str) -> Respons
         reply.headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, MethodNotAllowed):
         reply.headers["allow"] = error.allow
+    if isinstance(error, Unauthorized):
+        reply.headers["www-authenticate"] = "Bearer"
+    if isinstance(error, BodyTimeout | HeadersTooLarge):
+        # The rest of such a request is not worth reading; it would hold the connection.
+        reply.headers["connection"] = "close"
     return reply

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import ipaddress
 import logging
 import signal
 import socket
@@ -12,6 +13,9 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 from inference_core.errors import StartupError
+from inference_core.settings import Settings
+
+from inference_http.protocol import bounded_protocol
 
 _LOG = logging.getLogger("inference.server")
 _GRACE_S = 230
@@ -23,7 +27,7 @@ def run(open_app: Callable[[], FastAPI], host: str, port: int) -> None:
 
     A StartupError, or an address that cannot be had, becomes one sentence on stderr and exit status 2.
     """
-    _set_up_log()
+    set_up_log()
     signal.signal(signal.SIGTERM, _stop)  # also while models load; uvicorn raises it again when it has shut down
     try:
         # The port is taken first: a long load of models must not end in "address in use".
@@ -35,10 +39,17 @@ def run(open_app: Callable[[], FastAPI], host: str, port: int) -> None:
     except StartupError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
+    settings: Settings = app.state.settings
+    if not settings.api_keys and not _is_loopback(listener):
+        _LOG.warning(
+            "%s is reached from elsewhere and INFERENCE_API_KEYS is empty: whoever reaches it may use it. "
+            "Right only behind a front that asks who calls (shared/inference_http/SECURITY.md).",
+            host,
+        )
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=bounded_protocol(settings),
         ws="none",
         access_log=False,
         log_config=None,
@@ -63,6 +74,10 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
 def read_address(arguments: Sequence[str] | None = None) -> tuple[str, int]:
     """The address to listen on, from the command line."""
     parser = argparse.ArgumentParser(description="Serve the models of one tier over HTTP.")
@@ -76,7 +91,8 @@ def _stop(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _set_up_log() -> None:
+def set_up_log() -> None:
+    """One line a message on stderr, for a process of ours."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # What the format does not name need not be looked up: a line takes two thirds of the time without.

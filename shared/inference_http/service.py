@@ -1,19 +1,22 @@
 """What a tier serves: its models, and with what power."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 from inference_core.cpu import quota_cores, usable_cores
 from inference_core.detection import DetectionPipeline
+from inference_core.documents import reader
 from inference_core.manifest import TABULAR_TASKS, Manifest
+from inference_core.open_inference import EXTENSIONS
 from inference_core.registry import Builder, Pipeline, Registry, TensorPipeline, load_models
 from inference_core.session import Provider, Session, runtime_version
 from inference_core.settings import Settings
 from inference_core.tabular import TabularPipeline
 
 from inference_http import __version__
+from inference_http.keys import read_keys
 
 Hosting = Literal["cpu", "cuda", "cpu-stand-in"]
 """What computes. The stand-in is a CPU where a GPU belongs; it is said in every reply."""
@@ -30,13 +33,15 @@ class Service:
     """ONNX Runtime threads in one run of a picture model."""
     cores: int
     quota_cores: float | None
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What opens every route but health; empty: no key is asked for."""
 
     def metadata(self) -> dict[str, Any]:
         """What `GET /v2` answers: the protocol's server metadata, and on what the service stands."""
         return {
             "name": "inference-tiers",
             "version": __version__,
-            "extensions": [],
+            "extensions": list(EXTENSIONS),
             "hosting": self.hosting,
             "threads": self.threads,
             "slots": self.settings.slots,
@@ -58,6 +63,7 @@ class Service:
 
 def open_service(settings: Settings, hosting: Hosting, builders: Mapping[str, Builder]) -> Service:
     """Load and warm every model that `settings` names. Raises StartupError saying what to mend."""
+    keys = read_keys(settings.api_keys)  # first: a long load of models must not end in a key too short
     return Service(
         registry=load_models(settings, builders),
         settings=settings,
@@ -65,6 +71,7 @@ def open_service(settings: Settings, hosting: Hosting, builders: Mapping[str, Bu
         threads=threads_per_run(settings, "cuda" if hosting == "cuda" else "cpu"),
         cores=usable_cores(),
         quota_cores=quota_cores(),
+        keys=tuple(keys),
     )
 
 
@@ -82,11 +89,13 @@ def builders(settings: Settings, provider: Provider) -> dict[str, Builder]:
     def tabular(manifest: Manifest) -> Pipeline:
         # A row costs microseconds: sharing it among threads, or a trip to the GPU, costs more than it saves.
         session = Session(manifest.model_bytes, threads=1)
-        return TabularPipeline(manifest, session, rows_max=settings.rows_max, loads=orjson.loads)
+        return TabularPipeline(manifest, session, rows_max=settings.rows_max, read=reader(settings, orjson.loads))
 
     def detection(manifest: Manifest) -> Pipeline:
         session = Session(manifest.model_bytes, threads=threads, provider=provider)
-        pipeline = DetectionPipeline(manifest, session, pixels_max=settings.pixels_max)
+        pipeline = DetectionPipeline(
+            manifest, session, pixels_max=settings.pixels_max, side_max=settings.image_side_max
+        )
         pipeline.warm()
         return pipeline
 
@@ -94,4 +103,3 @@ def builders(settings: Settings, provider: Provider) -> dict[str, Builder]:
         return TensorPipeline(manifest, Session(manifest.model_bytes, threads=threads, provider=provider))
 
     return {**dict.fromkeys(sorted(TABULAR_TASKS), tabular), "detection": detection, "tensor": tensor}
-

@@ -2,7 +2,7 @@
 
 A slot belongs to its *thread*: it is free again when the thread has ended, not when the handler has. A server that
 frees it earlier (a timeout, a client that left) starts more work than the machine was sized for, exactly when it is
-already late (bentoml/BentoML#5642).
+already late (bentoml/BentoML#5642). What can end is the work itself: a client that leaves stops it between two steps.
 """
 
 import asyncio
@@ -11,18 +11,17 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from time import perf_counter
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from inference_core.errors import Overloaded
+from inference_core.errors import DeadlineUnmet, Overloaded, Stopped
 
+from inference_http.estimates import Estimates
 from inference_http.problems import ClientGone
+from inference_http.second_rank import SecondRank
 
 T = TypeVar("T")
 Gone = Callable[[], Awaitable[None]]
 """Returns when the client has left."""
-
-_NEWEST_SHARE = 0.2
-"""Weight of the newest service time in the moving mean."""
 
 
 class Slots:
@@ -38,8 +37,9 @@ class Slots:
         """Slots whose thread has not ended yet."""
         self.refused = 0
         """Requests refused since the start."""
-        self._places: dict[asyncio.Future[None], None] = {}  # in order of arrival, and quick to leave
-        self._mean_s = 0.0
+        self._places: dict[asyncio.Future[None], str] = {}  # in order of arrival, and quick to leave
+        self._estimates = Estimates()
+        self.second = SecondRank()
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="slot")
 
     @property
@@ -47,42 +47,120 @@ class Slots:
         """Requests in the queue."""
         return len(self._places)
 
-    def refuse_if_full(self) -> None:
-        """Raise Overloaded when one more request would find no place, for example before its body is read."""
-        if self.running >= self.count and len(self._places) >= self.queue_max:
+    def admit(self, model: str = "", due: float | None = None) -> None:
+        """Raise Overloaded when one more request would find no place, DeadlineUnmet when its answer could not be
+        expected before `due` (on the clock of `perf_counter`). For before its body is read, and once more after.
+
+        A free slot is given in any case: nobody waits for it, and an estimate that is wrong is mended by trying.
+        """
+        if self.running < self.count:
+            return
+        if len(self._places) >= self.queue_max:
             self.refused += 1
             raise Overloaded(
                 f"{self.count} at work and {self.queue_max} waiting is all this service takes.",
                 retry_after_s=self.retry_after_s(),
             )
+        if due is not None:
+            late_s = perf_counter() + self.wait_s() + self._estimates.most_s(model) - due
+            if late_s > 0:
+                self._refuse_late(f"The answer would come {late_s:.3f} s after its deadline.", late_s)
+
+    def wait_s(self) -> float:
+        """Seconds that a request arriving now is expected to wait for its slot."""
+        if self.running < self.count:
+            return 0.0
+        return self._estimates.wait_s(self.running, self._places.values())
 
     def retry_after_s(self) -> int:
         """Whole seconds, at least 1, until the queue as it stands should be worked off."""
-        return max(1, math.ceil(self._mean_s * (len(self._places) + 1) / self.count))
+        return max(1, math.ceil(self.wait_s()))
 
-    async def run(self, work: Callable[[], T], gone: Gone) -> tuple[T, float]:
-        """What `work` returns, run on a thread, and the milliseconds it waited for its slot.
+    async def run(
+        self,
+        work: Callable[[], T],
+        gone: Gone,
+        *,
+        model: str = "",
+        due: float | None = None,
+        stop: Callable[[], None] | None = None,
+    ) -> tuple[T, float]:
+        """What `work` returns, run on a thread, and the milliseconds it waited for its slot. `stop` is called when
+        nobody wants the answer any more: `work` may then raise Stopped.
 
-        Raises Overloaded at once when the queue is full, ClientGone when the client leaves while it waits, and what
-        `work` raises. When the caller is cancelled, a waiting place is free at once, a slot when its thread ends.
+        Raises what `admit` raises; DeadlineUnmet when too much of the time until `due` went by in the queue; ClientGone
+        when the client leaves; and what `work` raises. When the caller is cancelled, a waiting place is free at once,
+        a slot when its thread ends.
         """
         arrived = perf_counter()
-        await self._enter(gone)
+        waited = await self._enter(gone, model, due)
         started = perf_counter()
-        future = self._start(work, started)
-        return await asyncio.wrap_future(future), (started - arrived) * 1e3
+        if waited and due is not None and started + self._estimates.usual_s(model) > due:
+            self._pass_on()
+            self._refuse_late("The deadline went by in the queue.")
+        future = self._start(work, model, started)
+        watcher = asyncio.create_task(_tell(gone, stop)) if stop else None
+        try:
+            return await asyncio.wrap_future(future), (started - arrived) * 1e3
+        except Stopped:
+            raise ClientGone from None
+        except asyncio.CancelledError:
+            if stop:
+                stop()
+            raise
+        finally:
+            if watcher:
+                watcher.cancel()
+
+    async def enter_second(self) -> None:
+        """Take a slot in second rank (second_rank.py) for a thread of the caller's own; `leave_second` gives it
+        back.
+        """
+        if self.running < self.count:
+            self.running += 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        self.second.places[place] = None
+        try:
+            await place
+        except BaseException:
+            if place.done() and not place.cancelled():
+                self._pass_on()
+            raise
+        finally:
+            self.second.places.pop(place, None)
+
+    def leave_second(self, spent_s: float) -> None:
+        """Give back a slot of second rank that was used for `spent_s` since it was taken or last rested."""
+        if self._places:
+            self.second.count_second(spent_s)
+        self._pass_on()
+
+    async def rest_second(self, spent_s: float) -> None:
+        """The same, and take it again: at once where no request waits, or second rank has not had its share yet."""
+        if not self._places:
+            return
+        self.second.count_second(spent_s)
+        if not self.second.is_due:
+            self._pass_on()
+            await self.enter_second()
 
     def close(self) -> None:
         """Take no more work; threads that run end in their own time."""
         self._pool.shutdown(wait=False)
 
-    async def _enter(self, gone: Gone) -> None:
-        self.refuse_if_full()
+    def _refuse_late(self, detail: str, late_s: float = 0.0) -> NoReturn:
+        self.refused += 1
+        raise DeadlineUnmet(detail, retry_after_s=max(1, math.ceil(late_s)))
+
+    async def _enter(self, gone: Gone, model: str, due: float | None) -> bool:
+        """Take a slot; whether it had to be waited for."""
+        self.admit(model, due)
         if self.running < self.count:
             self.running += 1
-            return
+            return False
         place = asyncio.get_running_loop().create_future()
-        self._places[place] = None
+        self._places[place] = model
         watcher = asyncio.create_task(_give_up(place, gone))
         try:
             await place
@@ -93,30 +171,35 @@ class Slots:
         finally:
             self._places.pop(place, None)
             watcher.cancel()
+        return True
 
-    def _start(self, work: Callable[[], T], started: float) -> Future[T]:
+    def _start(self, work: Callable[[], T], model: str, started: float) -> Future[T]:
         loop = asyncio.get_running_loop()
+        name = object()
 
         def ended(_: Future[T]) -> None:
             # Runs on the thread that ended. At shutdown the loop may be gone, and nobody counts any more.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._leave, perf_counter() - started)
+                loop.call_soon_threadsafe(self._leave, name, perf_counter() - started)
 
         try:
             future = self._pool.submit(work)
         except BaseException:
             self._pass_on()
             raise
+        self._estimates.begin(name, model, started)
         future.add_done_callback(ended)
         return future
 
-    def _leave(self, spent_s: float) -> None:
-        share = _NEWEST_SHARE if self._mean_s else 1.0
-        self._mean_s += share * (spent_s - self._mean_s)
+    def _leave(self, work: object, spent_s: float) -> None:
+        self._estimates.end(work, spent_s)
+        self.second.count_first(spent_s)
         self._pass_on()
 
     def _pass_on(self) -> None:
         """Hand a slot to whoever waits longest and still waits, or count it free."""
+        if self.second.next(requests_wait=bool(self._places)):
+            return
         while self._places:
             place = next(iter(self._places))
             del self._places[place]
@@ -130,3 +213,8 @@ async def _give_up(place: asyncio.Future[None], gone: Gone) -> None:
     await gone()
     if not place.done():
         place.set_exception(ClientGone)
+
+
+async def _tell(gone: Gone, stop: Callable[[], None]) -> None:
+    await gone()
+    stop()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tiers import jobs
 from tiers.serve import TIERS, serve
 
 
@@ -36,11 +37,18 @@ def _parser() -> argparse.ArgumentParser:
 
     trial = commands.add_parser("trial", help="start every tier, load each, say which met its target", add_help=False)
     trial.set_defaults(command=_trial)
+
+    jobs.add_parser(commands)
+    commands.choices["jobs"].set_defaults(command=_jobs)
     return parser
 
 
 def _serve(options: argparse.Namespace, _: list[str]) -> int:
     return serve(options.tier, options.host, options.port, options.models)
+
+
+def _jobs(options: argparse.Namespace, _: list[str]) -> int:
+    return jobs.run(options, os.environ)
 
 
 def _trial(_: argparse.Namespace, rest: list[str]) -> int:

@@ -47,10 +47,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy over a set of boards: average precision 0..1 over labels, recall at the serving threshold."""
+    """Accuracy over a set of boards, 0..1: average precision over labels; precision and recall of what the service
+    reports, boxes from the serving threshold on, at IoU 0.5 and with the right label.
+    """
 
     map_50: float
     map_50_95: float
+    precision: float
     recall_small: float
     recall_large: float
 
@@ -95,8 +98,8 @@ def score(samples: Sequence[Sample], found: Sequence[list[dict[str, Any]]], serv
     result.evaluate()
     result.accumulate()
     precision = np.asarray(result.eval["precision"])  # [IoU thresholds, recalls, labels, areas, limits]
-    small, large = _recall(samples, found, serving_score_min)
-    return Score(_mean(precision[0]), _mean(precision), small, large)
+    reported = [[d for d in detections if d["score"] >= serving_score_min] for detections in found]
+    return Score(_mean(precision[0]), _mean(precision), _precision(samples, reported), *_recall(samples, reported))
 
 
 def _mean(precision: NDArray[np.float64]) -> float:
@@ -143,22 +146,29 @@ def _results(found: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return results or [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.0}]
 
 
-def _recall(
-    samples: Sequence[Sample], found: Sequence[list[dict[str, Any]]], serving_score_min: float
-) -> tuple[float, float]:
-    """Share of defects below and from 32 x 32 px that the service reports with the right label at IoU 0.5 or more."""
+def _precision(samples: Sequence[Sample], reported: Sequence[list[dict[str, Any]]]) -> float:
+    """Share of the reported boxes that lie on a defect of their label."""
+    hits = []
+    for sample, detections in zip(samples, reported, strict=True):
+        for detection in detections:
+            same = sample.board.boxes[sample.board.labels == LABELS.index(detection["label"])]
+            hits.append(len(same) > 0 and _best_overlap(np.array(detection["box"]), same) >= 0.5)
+    return float(np.mean(hits)) if hits else float("nan")
+
+
+def _recall(samples: Sequence[Sample], reported: Sequence[list[dict[str, Any]]]) -> tuple[float, float]:
+    """Share of the defects below and from 32 x 32 px that are reported with the right label."""
     hits: dict[bool, list[bool]] = {True: [], False: []}
-    for sample, detections in zip(samples, found, strict=True):
-        reported = [d for d in detections if d["score"] >= serving_score_min]
+    for sample, detections in zip(samples, reported, strict=True):
         for box, label in zip(sample.board.boxes, sample.board.labels, strict=True):
-            same = [d["box"] for d in reported if d["label"] == LABELS[int(label)]]
+            same = [d["box"] for d in detections if d["label"] == LABELS[int(label)]]
             side = box[2:] - box[:2]
             hits[bool(side.prod() < SMALL_PX**2)].append(bool(same) and _best_overlap(box, np.array(same)) >= 0.5)
     small, large = (float(np.mean(hits[key])) if hits[key] else float("nan") for key in (True, False))
     return small, large
 
 
-def _best_overlap(box: NDArray[np.float32], others: NDArray[np.float64]) -> float:
+def _best_overlap(box: NDArray[Any], others: NDArray[Any]) -> float:
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = (high - low).clip(min=0).prod(axis=1)
     areas = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1)
@@ -169,7 +179,8 @@ def write_accuracy(folder: Path, scores: dict[float, Score], data: str, count: i
     """Replace the `[accuracy]` part of `model.toml`, its last one, by what was just measured."""
     path = folder / "model.toml"
     full = scores[1.0]
-    more = {"map_50_95": full.map_50_95, "recall_small": full.recall_small, "recall_large": full.recall_large}
+    more = {"map_50_95": full.map_50_95, "precision": full.precision}
+    more |= {"recall_small": full.recall_small, "recall_large": full.recall_large}
     more |= {f"map_50_scale_{scale:g}".replace(".", "_"): s.map_50 for scale, s in scores.items() if scale != 1.0}
     lines = [
         "[accuracy]",
@@ -211,7 +222,7 @@ def _evaluate(folder: Path, samples: list[Sample], options: argparse.Namespace) 
     assert isinstance(serving, DetectionOutput)
     scores = {}
     print(f"{folder.name}: {len(samples)} boards of {options.width} x {options.height} px")
-    print("scale  look         mAP@0.5  mAP@0.5:0.95  recall <32px  recall >=32px")
+    print("scale  look         mAP@0.5  mAP@0.5:0.95  precision  recall <32px  recall >=32px")
     for scale in options.scales:
         found = find(pipeline, samples, scale)
         scores[scale] = score(samples, found, serving.score_min)
@@ -228,7 +239,8 @@ def _evaluate(folder: Path, samples: list[Sample], options: argparse.Namespace) 
 
 def _print_score(scale: float, look: str, s: Score) -> None:
     print(
-        f"{scale:<6g} {look:<12} {s.map_50:>7.4f} {s.map_50_95:>13.4f} {s.recall_small:>13.4f} {s.recall_large:>14.4f}",
+        f"{scale:<6g} {look:<12} {s.map_50:>7.4f} {s.map_50_95:>13.4f} {s.precision:>10.4f}"
+        f" {s.recall_small:>13.4f} {s.recall_large:>14.4f}",
         flush=True,
     )
 

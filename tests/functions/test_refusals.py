@@ -85,7 +85,7 @@ def test_a_scale_is_refused(client: httpx.Client, row: dict[str, Any], scale: st
 
 
 def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
-    reply = client.post(PREDICT, content=b"x", headers={"content-encoding": "gzip"})
+    reply = client.post(PREDICT, content=b"x", headers={"content-encoding": "br"})
     refused(reply, 415, "unsupported_media")
 
 

@@ -28,6 +28,8 @@ class Behaviour:
     wrong_every: int = 0
     """Every n-th answer is status 500."""
     ready: bool = True
+    key: str = ""
+    """A function key without which everything but health is 401."""
     served_s: list[tuple[float, float]] = field(default_factory=list)
     """Start of service (monotonic) and how long it took, of each request."""
 
@@ -92,8 +94,9 @@ def _handler(behaviour: Behaviour) -> type[BaseHTTPRequestHandler]:
             return {found: [], "timings_ms": {"decode": infer_ms * 0.25, "infer": infer_ms * 0.75}}
 
         def _reply(self, status: int, document: dict[str, object]) -> None:
+            may_ask = self.path == "/v2/health/ready" or self.headers.get("x-functions-key", "") == behaviour.key
             body = json.dumps(document).encode()
-            self.send_response(status)
+            self.send_response(status if may_ask else 401)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

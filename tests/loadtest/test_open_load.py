@@ -179,6 +179,24 @@ def test_what_cannot_run_says_why(
     assert "Traceback" not in output
 
 
+def test_the_key_is_sent_with_every_request(measure: Measure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOADTEST_KEY", "a secret")
+    status, record = measure(Behaviour(key="a secret"))
+    assert status == 0
+    assert record.figures.answered == record.figures.arrivals
+
+
+def test_a_tier_that_refuses_the_key_is_said_and_the_key_is_not(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOADTEST_KEY", "an old secret")
+    with measure.started(Behaviour(key="a secret")) as load:
+        status, said = finish(load)
+    assert status == 2
+    assert "401 (the environment variable LOADTEST_KEY holds the key to send)" in said
+    assert "secret" not in said
+
+
 def test_several_users_send_one_schedule(measure: Measure) -> None:
     with measure.started(Behaviour(), "--users", "5", duration_s=1) as load:
         status, _ = finish(load)

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from tier_planner.records import read_record
 
 from loadtest.processes import INTERRUPTS
 from loadtest.trial import main
 from tests.loadtest.conftest import ROOT, WriteSlo
+from tests.loadtest.practice_tier import Behaviour, PracticeTier
 
 pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("practice_trial.py")
@@ -134,6 +136,23 @@ def test_one_tier_in_the_short_form_and_nothing_judged_is_not_met(trial: TrialRu
     assert read_record(trial.folder / "gpu.json").objective.samples_min == 1
 
 
+def test_a_tier_that_runs_elsewhere_is_loaded_and_left_alone(trial: TrialRun) -> None:
+    with PracticeTier(Behaviour()) as elsewhere:
+        status, out, err = trial.run("--running", f"function={elsewhere.url}/")
+        assert (status, err) == (0, "")
+        assert httpx.get(f"{elsewhere.url}/v2/health/ready").status_code == 200
+    assert {path.name for path in trial.folder.glob("*.json")} == {"function.json"}
+    assert "container" not in out
+
+
+def test_a_tier_that_runs_elsewhere_must_be_ready_after_its_load(trial: TrialRun) -> None:
+    with PracticeTier(Behaviour(ready=False)) as elsewhere:
+        status, out, _ = trial.run("container", "--running", f"function={elsewhere.url}")
+        assert f"The tier at {elsewhere.url} is not ready any more after its load." in out
+    assert status == 1
+    assert read_record(trial.folder / "container.json").verdict.outcome == "PASS", "named besides, so it was started"
+
+
 @pytest.fixture
 def _signals_restored() -> Iterator[None]:
     """`main` handles signals for the rest of its process, which here is the tests' own."""
@@ -175,6 +194,13 @@ def test_a_tier_that_does_not_start_is_said(trial: TrialRun, fault: str, said: s
         ((), {"INFERENCE_TRIAL_SHORT": "yes"}, "INFERENCE_TRIAL_SHORT='yes' is neither 1 nor 0"),
         ((), {"INFERENCE_TRIAL_PORT": "99999"}, "INFERENCE_TRIAL_PORT='99999'"),
         (("functions",), {}, "'functions' is no tier; there are function, container, gpu"),
+        (("--running", "functions=http://127.0.0.1:1"), {}, "'functions' is no tier"),
+        (("--running", "function"), {}, "--running 'function' is not TIER=URL"),
+        (
+            ("--running", "function=http://127.0.0.1:1"),
+            {"INFERENCE_TRIAL_SLOW": "function"},
+            "INFERENCE_TRIAL_SLOW='function' is no tier of this trial",
+        ),
     ],
 )
 @pytest.mark.usefixtures("_signals_restored")

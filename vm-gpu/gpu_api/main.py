@@ -11,18 +11,20 @@ from inference_core.settings import Settings, read_settings
 from inference_http.app import create_app
 from inference_http.server import read_address, run
 from inference_http.service import Service, builders, open_service
+from inference_jobs.serving import with_jobs
+from inference_jobs.settings import read_job_settings
 
 _LOG = logging.getLogger("inference.gpu")
 
 
 def open_app(environ: Mapping[str, str]) -> FastAPI:
     """The application that `environ` describes, models loaded and warmed. Raises StartupError saying what to mend."""
-    service = _open_service(read_settings(environ))
+    service = service_of(read_settings(environ))
     _LOG.info("%s", service.summary())
-    return create_app(service)
+    return with_jobs(create_app(service), service, read_job_settings(environ))
 
 
-def _open_service(settings: Settings) -> Service:
+def service_of(settings: Settings) -> Service:
     """On CUDA; without it only where `settings.allow_cpu` declares a stand-in. Never silently on the CPU."""
     try:
         require_cuda()

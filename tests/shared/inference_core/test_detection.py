@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from inference_core.detection import DetectionPipeline, as_tensor, candidates
-from inference_core.errors import InvalidRequest, ManifestError, TooLarge
+from inference_core.errors import InvalidRequest, ManifestError, Stopped, TooLarge
 from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
 from inference_core.session import Session
 from numpy.typing import NDArray
@@ -88,6 +88,32 @@ def test_memory_is_bounded_by_the_tile_batch(tmp_path: Path) -> None:
     DetectionPipeline(manifest, session, pixels_max=1_000_000, run=run).predict(squares_picture(900, 700, []))
     assert max(sizes) == 4
     assert sum(sizes) > 100
+
+
+def test_the_watch_is_told_before_each_batch_and_when_all_is_done(pipeline: DetectionPipeline) -> None:
+    seen: list[tuple[int, int]] = []
+    pipeline.predict(squares_picture(160, 112, []), watch=lambda done, of: seen.append((done, of)))
+    assert seen == [(0, 7), (4, 7), (7, 7)]  # 3 x 2 tiles and the whole picture, four at a time
+
+
+def test_the_watch_ends_the_work_between_two_batches(tmp_path: Path) -> None:
+    manifest = read_manifest(detection_model(tmp_path))
+    runs: list[int] = []
+
+    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
+        runs.append(len(tiles))
+        return np.zeros((len(tiles), 5, 16), np.float32)
+
+    def watch(done: int, _: int) -> None:
+        if done >= 8:
+            raise Stopped
+
+    session = Session(manifest.model_bytes, threads=1)
+    with pytest.raises(Stopped):
+        DetectionPipeline(manifest, session, pixels_max=1_000_000, run=run).predict(
+            squares_picture(900, 700, []), watch=watch
+        )
+    assert runs == [4, 4]
 
 
 LAYOUT = DetectionOutput("output0", "yolov8", ("a", "b"), score_min=0.3, iou_max=0.5)

@@ -15,6 +15,7 @@ from tests.models import encoded
 
 WIDTH, HEIGHT = 96, 64
 LIMIT = 1_000_000
+SIDE = 20_000
 
 
 def gradient() -> Image.Image:
@@ -24,7 +25,7 @@ def gradient() -> Image.Image:
 
 
 def decoded(body: bytes, colour: images.Colour = "grey", scale: float = 1.0) -> images.Picture:
-    return images.decode(body, colour=colour, scale=scale, pixels_max=LIMIT)
+    return images.decode(body, colour=colour, scale=scale, pixels_max=LIMIT, side_max=SIDE)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])

@@ -150,3 +150,9 @@ def test_sequences_and_maps_become_json_documents() -> None:
 )
 def test_onnx_types_have_a_datatype_or_none(onnx_type: str, kind: str | None) -> None:
     assert tensors.datatype(onnx_type) == kind
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    assert tensors.from_json(["🙂", "plain"], "BYTES", [2], "x").tolist() == ["🙂", "plain"]
+    with pytest.raises(InvalidTensor, match="half a surrogate pair"):
+        tensors.from_json(["\ud83d"], "BYTES", [1], "x")

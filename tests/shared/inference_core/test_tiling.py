@@ -93,6 +93,22 @@ def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_p
     return tiling.merge(tiling.join(found), np.concatenate(cut), iou_max=0.5)
 
 
+def test_a_small_box_at_an_inner_border_is_left_to_the_neighbour_that_sees_it_whole() -> None:
+    tile = Tile(0, 0, 640, 640)
+    at_border, inside, large = (620, 100, 640, 120), (300, 300, 320, 320), (500, 200, 640, 400)
+    moved, cut = tiling.to_picture(boxes(at_border, inside, large), tile, width=3840, height=2160, overlap_px=96)
+    np.testing.assert_array_equal(moved.xyxy, [inside, large])
+    assert cut.tolist() == [False, True]
+
+
+def test_a_small_box_at_the_border_of_the_picture_stays() -> None:
+    moved, cut = tiling.to_picture(
+        boxes((620, 100, 640, 120)), Tile(0, 0, 640, 640), width=640, height=640, overlap_px=96
+    )
+    assert len(moved) == 1
+    assert not cut.any()
+
+
 def test_the_pass_over_the_whole_picture_adds_no_small_objects() -> None:
     tile = Tile(0, 0, 3840, 2160, shrink=6.0)
     moved, _ = tiling.to_picture(

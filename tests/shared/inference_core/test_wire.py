@@ -24,7 +24,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     return Session((tabular_model(tmp_path_factory.mktemp("m")) / "model.onnx").read_bytes(), threads=1)
 
 
-def identity(onnx_type: int, shape: list[Any], names: tuple[str, ...] = ("x",)) -> Session:
+def identity(onnx_type: int, shape: list[Any] | None, names: tuple[str, ...] = ("x",)) -> Session:
     """A model that hands each input on as `<name>_out`."""
     graph = helper.make_graph(
         [helper.make_node("Identity", [name], [f"{name}_out"]) for name in names],
@@ -143,11 +143,29 @@ def test_unknown_parameters_are_ignored(session: Session) -> None:
         ({"inputs": [row_input()], "outputs": [{"name": "label"}, {"name": "label"}]}, "given twice"),
         ({"inputs": [row_input()], "parameters": {"binary_data_output": "yes"}}, "neither true nor false"),
         ({"inputs": [row_input()], "id": 7}, '"id" is not a text'),
+        ({"inputs": [row_input()], "id": "\ud800"}, '"id" is not a text'),
     ],
 )
 def test_a_contradiction_is_refused_in_words(session: Session, document: Any, complaint: str) -> None:
     with pytest.raises(InvalidTensor, match=complaint):
         call(session, json.dumps(document).encode())
+
+
+def test_a_refusal_does_not_send_a_long_value_back(session: Session) -> None:
+    with pytest.raises(InvalidTensor) as refused:
+        call(session, json.dumps({"inputs": [row_input(name="n" * 5000)]}).encode())
+    assert len(refused.value.detail) < 200
+
+
+@pytest.mark.parametrize(("text", "length"), [(None, None), ("0", 0), ("17", 17), ("017", 17)])
+def test_the_length_header_is_a_number_or_absent(text: str | None, length: int | None) -> None:
+    assert wire.read_length(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.5", " 7", "seven", "٣", "9" * 5000])
+def test_a_length_header_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(InvalidTensor, match=wire.LENGTH_HEADER):
+        wire.read_length(text)
 
 
 @pytest.mark.parametrize(("length", "complaint"), [(1000, "is 1000, the body has"), (-1, "is -1"), (5, "not JSON")])
@@ -190,6 +208,43 @@ def test_metadata_and_config_agree_on_the_tensors(session: Session) -> None:
     assert configured["input"] == [{"name": "input", "data_type": "TYPE_FP32", "dims": [-1, 3]}]
     assert [o["name"] for o in described["outputs"]] == [o["name"] for o in configured["output"]]
     assert configured["max_batch_size"] == 0
+
+
+def test_a_binary_tensor_is_read_where_it_lies() -> None:
+    inputs = [{"name": "x", "datatype": "UINT8", "shape": [64], "parameters": {"binary_data_size": 64}}]
+    body, length = framed({"inputs": inputs}, bytes(64))
+    request = wire.read_request(body, length, identity(TensorProto.UINT8, ["n"]), elements_max=1000)
+    assert np.shares_memory(request.feeds["x"], np.frombuffer(body, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [[], [0], [2, 3], [1, 1, 1, 2]])
+def test_an_input_of_unknown_rank_takes_any_shape(shape: list[int]) -> None:
+    data = list(range(int(np.prod(shape))))
+    inputs = [{"name": "x", "datatype": "INT64", "shape": shape, "data": data}]
+    reply, _ = call(identity(TensorProto.INT64, None), json.dumps({"inputs": inputs}).encode())
+    assert (reply["outputs"][0]["shape"], reply["outputs"][0]["data"]) == (shape, data)
+
+
+def test_an_output_that_is_not_carried_is_refused_before_the_model_runs() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["x"], ["brain"], to=TensorProto.BFLOAT16), helper.make_node("Neg", ["x"], ["less"])],
+        "brain",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [
+            helper.make_tensor_value_info("brain", TensorProto.BFLOAT16, ["n"]),
+            helper.make_tensor_value_info("less", TensorProto.FLOAT, ["n"]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = Session(model.SerializeToString(), threads=1)
+    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
+    for outputs in ([], [{"name": "brain"}]):
+        with pytest.raises(InvalidTensor, match=r'"brain" is a tensor\(bfloat16\), which is not carried'):
+            wire.read_request(json.dumps(document | {"outputs": outputs}).encode(), None, session, elements_max=9)
+    reply, _ = call(session, json.dumps(document | {"outputs": [{"name": "less"}]}).encode())
+    assert reply["outputs"][0]["data"] == [-1]
+    assert wire.metadata("m", session)["outputs"][0]["datatype"] == "tensor(bfloat16)"
+    assert wire.config("m", session)["output"][0]["data_type"] == "TYPE_INVALID"
 
 
 JSON_VALUES = st.recursive(

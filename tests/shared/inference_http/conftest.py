@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from inference_core.settings import Settings
 from inference_http.app import create_app
+from inference_http.protocol import bounded_protocol
 from inference_http.server import bound
 from inference_http.service import Service, builders, open_service
 
@@ -49,7 +50,8 @@ def client_of(service_of: ServiceOf) -> Iterator[ClientOf]:
 def served(app: FastAPI) -> Iterator[str]:
     """The address of `app` while a real server answers for it."""
     listener = bound("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_config=None))
+    protocol = bounded_protocol(app.state.settings)
+    server = uvicorn.Server(uvicorn.Config(app, loop="uvloop", http=protocol, access_log=False, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -35,7 +35,7 @@ def test_health_is_a_status_without_a_body_and_says_what_computes(client: httpx.
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])
 def test_the_server_says_on_what_it_stands(client_of: ClientOf, path: str) -> None:
     body = client_of(slots=2, threads=3).get(path).json()
-    assert body["extensions"] == []
+    assert body["extensions"] == ["binary_tensor_data", "model_configuration", "statistics"]
     assert (body["hosting"], body["threads"], body["slots"]) == ("cpu", 3, 2)
     assert body["cores"] >= 1
 

@@ -96,3 +96,43 @@ def test_a_client_that_leaves_while_it_waits_frees_its_place(slow: httpx.Client)
         assert slow.post(DETECT, content=PICTURE).status_code == 200
     left = 'inference_requests_total{model="squares-n",status="499"}'
     assert figure(slow, left) == 1
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "inf", ""])
+def test_a_deadline_that_is_none_is_refused(client: httpx.Client, value: str) -> None:
+    reply = client.post(f"{DETECT}?deadline_ms={value}", content=PICTURE)
+    assert (reply.status_code, reply.json()["code"]) == (422, "invalid_request")
+    assert "deadline_ms" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(("setting_ms", "query"), [(0, "?deadline_ms=500"), (500, "")])
+def test_a_deadline_that_cannot_be_met_is_503_at_once(client_of: ClientOf, setting_ms: int, query: str) -> None:
+    slow = client_of(slots=1, queue_max=9, fault_delay_s=SLOW_S, deadline_ms=setting_ms)
+    assert slow.post(DETECT + query, content=PICTURE).status_code == 200  # late, but a free slot is given
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(slow.post, DETECT, content=PICTURE)
+        wait_for(slow, "inference_in_flight", 1)
+        refused = slow.post(DETECT + query, content=PICTURE)
+        assert not answer.done()
+        assert (refused.status_code, refused.json()["code"]) == (503, "deadline_unmet")
+        assert int(refused.headers["retry-after"]) >= 1
+        patient = slow.post(f"{DETECT}?deadline_ms=60000", content=PICTURE)
+        assert patient.status_code == 200
+        assert answer.result().status_code == 200
+
+
+def test_a_client_that_leaves_ends_its_work_between_tiles(client_of: ClientOf) -> None:
+    # At this size the picture is thousands of tiles: seconds of work.
+    client = client_of(slots=1, queue_max=0)
+    large = squares_picture(3000, 3000, [], "BMP")
+    started = time.monotonic()
+    assert client.post(DETECT, content=large).status_code == 200
+    whole_s = time.monotonic() - started
+    peer = socket.create_connection((client.base_url.host, client.base_url.port or 0), 10)
+    with peer:
+        peer.sendall(f"POST {DETECT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(large)}\r\n\r\n".encode() + large)
+        wait_for(client, "inference_in_flight", 1)
+    started = time.monotonic()
+    wait_for(client, "inference_in_flight", 0)
+    assert time.monotonic() - started < whole_s / 2
+    assert figure(client, 'inference_requests_total{model="squares-n",status="499"}') == 1

@@ -106,7 +106,7 @@ class Held:
         self.manifest, self.session = inner.manifest, inner.session
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def predict(self, body: bytes, *, scale: float = 1.0) -> Prediction:
+    def predict(self, body: bytes, *, scale: float = 1.0, **_: object) -> Prediction:
         self.begun.set()
         assert self.go.wait(20)
         return Prediction({"size": len(body), "scale": scale})

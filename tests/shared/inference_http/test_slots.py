@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from inference_core.errors import Overloaded
+from inference_core.errors import DeadlineUnmet, Overloaded, Stopped
 from inference_http.problems import ClientGone
 from inference_http.slots import Slots
 
@@ -199,6 +199,117 @@ def test_work_that_raises_frees_its_slot_and_tells_its_caller() -> None:
             with pytest.raises(ZeroDivisionError):
                 await slots.run(lambda: 1 // 0, stays)
             await until(lambda: slots.running == 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_leaves_stops_the_work_and_the_slot_is_free_when_its_thread_ends() -> None:
+    async def scenario() -> None:
+        slots, leaves, stopped, ended = Slots(1, queue_max=1), asyncio.Event(), threading.Event(), threading.Event()
+
+        async def left() -> None:
+            await leaves.wait()
+
+        def work() -> None:
+            assert stopped.wait(20)
+            assert ended.wait(20)
+            raise Stopped
+
+        task = asyncio.create_task(slots.run(work, left, stop=stopped.set))
+        await until(lambda: slots.running == 1)
+        leaves.set()
+        await until(stopped.is_set)
+        assert slots.running == 1
+        ended.set()
+        with pytest.raises(ClientGone):
+            await task
+        await until(lambda: slots.running == 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_caller_stops_the_work() -> None:
+    async def scenario() -> None:
+        slots, stopped = Slots(1, queue_max=1), threading.Event()
+        task = asyncio.create_task(slots.run(lambda: stopped.wait(20), stays, stop=stopped.set))
+        await until(lambda: slots.running == 1)
+        task.cancel()
+        await until(lambda: slots.running == 0)
+        assert stopped.is_set()
+
+    asyncio.run(scenario())
+
+
+async def taught(slots: Slots, seconds: float) -> None:
+    """Let `slots` see how long work takes."""
+    for _ in range(3):
+        await slots.run(lambda: time.sleep(seconds), stays, model="m")
+
+
+def test_what_cannot_be_answered_in_time_is_refused_at_once_and_told_when_to_come_again() -> None:
+    async def scenario() -> None:
+        slots, work = Slots(1, queue_max=9), Work()
+        await taught(slots, 0.4)
+        tasks = [asyncio.create_task(slots.run(work, stays, model="m")) for _ in range(4)]
+        await until(lambda: slots.waiting == 3)
+        with pytest.raises(DeadlineUnmet) as refusal:
+            slots.admit("m", due=time.perf_counter() + 1.0)
+        assert refusal.value.retry_after_s is not None
+        assert 1 <= refusal.value.retry_after_s < 60
+        assert slots.refused == 1
+        slots.admit("m", due=time.perf_counter() + 60)
+        slots.admit("m", due=None)
+        work.go.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_the_wait_counts_what_runs_already_and_each_slot() -> None:
+    async def scenario() -> None:
+        slots, work = Slots(2, queue_max=9), Work()
+        await taught(slots, 0.4)
+        assert slots.wait_s() == 0
+        tasks = [asyncio.create_task(slots.run(work, stays, model="m")) for _ in range(2)]
+        await until(lambda: slots.running == 2)
+        first_s = slots.wait_s()
+        assert first_s > 0
+        tasks += [asyncio.create_task(slots.run(work, stays, model="m")) for _ in range(4)]
+        await until(lambda: slots.waiting == 4)
+        # Four more on two slots are two services of 0.4 s; what runs has gone on for a while since.
+        assert slots.wait_s() >= 0.7
+        work.go.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+
+
+def test_a_free_slot_is_given_whatever_was_measured() -> None:
+    """A mean that one slow request has spoilt must not refuse for ever."""
+
+    async def scenario() -> None:
+        slots = Slots(1, queue_max=0)
+        await taught(slots, 0.3)
+        assert (await slots.run(lambda: "done", stays, model="m", due=time.perf_counter() + 0.05))[0] == "done"
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_that_went_by_in_the_queue_is_not_worked_for() -> None:
+    async def scenario() -> None:
+        slots, work, late = Slots(1, queue_max=2), Work(), Work()
+        first = asyncio.create_task(slots.run(work, stays, model="m"))
+        await until(lambda: work.running == 1)
+        # Nothing is known of the service time yet: it is admitted, and then its time goes by.
+        second = asyncio.create_task(slots.run(late, stays, model="m", due=time.perf_counter() + 0.1))
+        await until(lambda: slots.waiting == 1)
+        await asyncio.sleep(0.2)
+        work.go.set()
+        with pytest.raises(DeadlineUnmet):
+            await second
+        await first
+        await until(lambda: slots.running == 0)
+        assert late.most == 0
 
     asyncio.run(scenario())
 

@@ -41,6 +41,7 @@ def test_a_detector_that_sees_all_scores_one(samples: list[Sample]) -> None:
     assert result.map_50 == pytest.approx(1.0)
     assert result.map_50_95 == pytest.approx(1.0)
     assert result.recall_small == 1.0
+    assert result.precision == 1.0
 
 
 def test_loose_boxes_cost_at_high_overlaps_only(samples: list[Sample]) -> None:
@@ -60,6 +61,7 @@ def test_wrong_labels_are_no_hits(samples: list[Sample]) -> None:
     result = score(samples, wrong, SERVING_SCORE_MIN)
     assert result.map_50 < 0.1
     assert result.recall_small == 0.0
+    assert result.precision < 0.2
 
 
 def test_boxes_below_the_serving_threshold_count_for_precision_but_not_for_recall(samples: list[Sample]) -> None:
@@ -75,7 +77,7 @@ def test_a_detector_that_sees_nothing_scores_zero(samples: list[Sample]) -> None
 def test_the_figures_replace_those_of_the_manifest(tmp_path: Path) -> None:
     folder = detection_model(tmp_path)
     for value in (0.5, 0.875):
-        scores = {1.0: Score(value, 0.4, 0.8, 0.9), 0.5: Score(0.25, 0.1, 0.2, 0.3)}
+        scores = {1.0: Score(value, 0.4, 0.95, 0.8, 0.9), 0.5: Score(0.25, 0.1, 0.9, 0.2, 0.3)}
         write_accuracy(folder, scores, "boards", 7, "a command")
     accuracy = read_manifest(folder).accuracy
     assert accuracy is not None
