@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup trial test chaos figures-jobs azurite check infra-check lock train evaluate clean
+.PHONY: help setup trial compose-trial test conformance chaos figures-jobs azurite check infra-check lock train evaluate clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -21,6 +21,9 @@ $(READY): requirements/dev.txt pyproject.toml
 
 trial: $(READY) ## start the three tiers, load each, say which met its target
 	$(BIN)/tiers trial
+
+compose-trial: $(READY) ## the trial with the tiers in containers: same targets, same answers (needs Docker)
+	@./loadtest/compose_trial.sh
 
 test: $(READY) ## the test suite
 	$(BIN)/python -m pytest

@@ -45,8 +45,9 @@ Handler = Callable[[func.HttpRequest], func.HttpResponse]
 def _settings() -> Settings:
     """The environment's. Models lie beside this file in the deployed package, in shared/ in the repository."""
     here = Path(__file__).resolve().parent
-    packaged = here / "models"
-    default = packaged if packaged.is_dir() else here.parent / "shared" / "models"
+    # A package that was staged in the repository must not hide the repository's own models.
+    in_repository = here.parent / "shared" / "models"
+    default = in_repository if in_repository.is_dir() else here / "models"
     given = os.environ.get("INFERENCE_MODELS_DIR")
     return read_settings({**os.environ, "INFERENCE_MODELS_DIR": given or str(default)})
 

@@ -56,6 +56,10 @@ class Metrics(Collector):
         for stage, spent_ms in timings_ms.items():
             self._stages[model, stage].observe(spent_ms / 1e3)
 
+    def add(self, collector: Collector) -> None:
+        """Show the figures of `collector` too: a part of the service counts its own."""
+        self._registry.register(collector)
+
     def exposition(self) -> bytes:
         """The text that a scrape reads."""
         return generate_latest(self._registry)

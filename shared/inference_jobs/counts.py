@@ -18,14 +18,14 @@ class JobCounts(Collector):
         """
         self._lock = threading.Lock()
         self._attempts: Counter[str] = Counter()
-        self._compute_s = 0.0
+        self._spent_s = 0.0
         self._wait_s = 0.0
 
-    def attempt(self, end: str, compute_s: float) -> None:
-        """An attempt came to `end` after `compute_s` seconds of computing."""
+    def attempt(self, end: str, spent_s: float) -> None:
+        """An attempt came to `end` after `spent_s` seconds: computed, failed, handed_back or lost."""
         with self._lock:
             self._attempts[end] += 1
-            self._compute_s += compute_s
+            self._spent_s += spent_s
 
     def first_tile(self, wait_s: float) -> None:
         """A job's first tile, `wait_s` seconds after it was accepted."""
@@ -38,8 +38,8 @@ class JobCounts(Collector):
         with self._lock:
             for end, count in self._attempts.items():
                 attempts.add_metric((end,), count)
-            compute_s, wait_s = self._compute_s, self._wait_s
+            spent_s, wait_s = self._spent_s, self._wait_s
         yield attempts
-        yield CounterMetricFamily("inference_job_compute_seconds", "Seconds of computing jobs", compute_s)
+        yield CounterMetricFamily("inference_job_seconds", "Seconds of attempts at jobs", spent_s)
         yield CounterMetricFamily("inference_job_wait_seconds", "Seconds from acceptance to the first tile", wait_s)
         yield GaugeMetricFamily("inference_jobs_in_queue", "Jobs that wait or are at work, about", self.waiting)

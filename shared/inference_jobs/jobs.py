@@ -84,8 +84,8 @@ class Jobs:
             if begun["fingerprint"] != fingerprint:
                 raise IdempotencyConflict("This Idempotency-Key came with another request before; use a new one.")
             job = replace(job, id=begun["job"])
-            if begun["accepted"]:
-                return self.find(job.id)
+            if begun["accepted"] and (accepted := self.read(job.id)):
+                return self.settle(accepted)
         accepted = self._accept(job, submission.bodies)
         if document := self.store.read(job.idempotency_key):
             self.store.replace(job.idempotency_key, orjson.dumps(begun | {"accepted": True}), document.version)

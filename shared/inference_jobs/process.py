@@ -50,7 +50,7 @@ def _until_stopped(worker: Worker, jobs: Jobs, count: int) -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    housekeeping = Housekeeping(jobs)
+    housekeeping = Housekeeping(jobs, worker.counts)
     worker.start(count)
     housekeeping.start()
     stopped.wait()

@@ -104,7 +104,8 @@ class JobPart:
             gate = SlotGate(slots, asyncio.get_running_loop())
             self._worker = Worker(self.jobs, self._service.registry, encoder(self._service.hosting), gate)
             self._worker.start(settings.jobs_workers)
-            self._housekeeping = Housekeeping(self.jobs)
+            self._app.metrics.add(self._worker.counts)
+            self._housekeeping = Housekeeping(self.jobs, self._worker.counts)
             self._housekeeping.start()
 
     def _stop(self) -> None:

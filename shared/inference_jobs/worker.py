@@ -12,6 +12,7 @@ from inference_core.registry import Registry
 from inference_core.results import Prediction
 
 from inference_jobs.claims import Claim, ClaimLost, Claims
+from inference_jobs.counts import JobCounts
 from inference_jobs.errors import JobDeadline, JobExpired, JobFailed, StoreFull, StoreUnavailable
 from inference_jobs.heartbeat import Heartbeat
 from inference_jobs.job import Job, Progress
@@ -62,6 +63,7 @@ class Worker:
         self._registry, self._encode, self._gate = registry, encode, gate
         self._store, self._settings = jobs.store, jobs.settings
         self._claims = Claims(jobs, {pipeline.manifest.name for pipeline in registry})
+        self.counts = JobCounts()
         self._stopping = threading.Event()
         self._awake = threading.Event()
         self._at_work: set[Heartbeat] = set()
@@ -126,17 +128,20 @@ class Worker:
     def _attempt(self, claim: Claim, place: "_Place") -> None:
         with Heartbeat(self._claims, claim, lease_s=self._settings.jobs_lease_s) as heartbeat:
             self._at_work.add(heartbeat)
+            started = time.monotonic()
             try:
-                end = self._compute(claim, heartbeat)
+                word, end = self._compute(claim, heartbeat)
                 place.leave()  # what is left is writing: the next may compute
                 _write(end, heartbeat)
             except ClaimLost as loss:
+                word = "lost"
                 _LOG.warning("job=%s: %s", claim.job.id, loss)
             finally:
                 self._at_work.discard(heartbeat)
+            self.counts.attempt(word, time.monotonic() - started)
 
-    def _compute(self, claim: Claim, heartbeat: Heartbeat) -> Callable[[], None]:
-        """Compute the job; what is then to be written down."""
+    def _compute(self, claim: Claim, heartbeat: Heartbeat) -> tuple[str, Callable[[], None]]:
+        """Compute the job; how that ended, and what is then to be written down."""
         claims, started = self._claims, time.monotonic()
         try:
             reply = self._reply(claim, heartbeat)
@@ -144,22 +149,22 @@ class Worker:
             match heartbeat.stop_reason:
                 case "late":
                     problem = JobDeadline("The deadline passed while the job was computed.").problem()
-                    return lambda: claims.fail(claim, problem, may_retry=False)
+                    return "failed", lambda: claims.fail(claim, problem, may_retry=False)
                 case "stopping":
-                    return lambda: claims.release(claim)
+                    return "handed_back", lambda: claims.release(claim)
             raise ClaimLost("stopped") from None
         except (StoreUnavailable, StoreFull):
-            return lambda: claims.release(claim)
+            return "handed_back", lambda: claims.release(claim)
         except InferenceError as error:
             problem, may_retry = error.problem(), _may_retry(error)
-            return lambda: claims.fail(claim, problem, may_retry=may_retry)
+            return "failed", lambda: claims.fail(claim, problem, may_retry=may_retry)
         except Exception as error:
             _LOG.exception("job=%s attempt=%d failed", claim.job.id, claim.job.attempts)
             problem = JobFailed("The service failed on this job; its log has the cause.").problem()
             problem["cause"] = f"{type(error).__name__}: {error}"
-            return lambda: claims.fail(claim, problem, may_retry=True)
+            return "failed", lambda: claims.fail(claim, problem, may_retry=True)
         _LOG.info("job=%s computed in %.1f s", claim.job.id, time.monotonic() - started)
-        return lambda: claims.succeed(claim, reply)
+        return "computed", lambda: claims.succeed(claim, reply)
 
     def _reply(self, claim: Claim, heartbeat: Heartbeat) -> bytes:
         """What the synchronous route would have replied; for several pictures, a list of that."""
@@ -179,7 +184,9 @@ class Worker:
     def _predict(self, job: Job, index: int, key: str, heartbeat: Heartbeat) -> Prediction:
         def watch(done: int, of: int) -> None:
             if index == done == 0:
-                _LOG.info("job=%s first tile after %.3f s", job.id, time.time() - job.created_at)
+                wait_s = time.time() - job.created_at
+                self.counts.first_tile(wait_s)
+                _LOG.info("job=%s first tile after %.3f s", job.id, wait_s)
             heartbeat.progress = Progress(index, done, of)
             heartbeat.check()
             self._gate.rest()

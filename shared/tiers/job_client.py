@@ -4,6 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,11 +32,15 @@ class JobClient:
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
 
     def submit(self, model: str, body: bytes, *, scale: float, key: str) -> str:
-        """The id of the job for `body`; the same `key` gives the same job. Waits where the service has no room."""
+        """The id of the job for `body`; the same `key` gives the same job, unless that came to nothing. Waits where the
+        service has no room.
+        """
         query = urlencode({"model": model, "scale": scale})
         headers = {"idempotency-key": key, "content-type": "application/octet-stream"}
-        name: str = json.loads(self._patiently("POST", f"/v1/jobs?{query}", body, headers))["id"]
-        return name
+        job: dict[str, str] = json.loads(self._patiently("POST", f"/v1/jobs?{query}", body, headers))
+        if job["status"] in ("failed", "cancelled", "expired"):
+            return self.submit(model, body, scale=scale, key=sha256(f"{key} {job['id']}".encode()).hexdigest())
+        return job["id"]
 
     def job(self, name: str) -> dict[str, Any]:
         """The job's document."""

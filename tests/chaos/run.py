@@ -167,8 +167,8 @@ class Chaos:
                 report.wrong += not self._is_right(client, name, self._pictures[number])
             report.attempts = sum(job["attempts"] for job in listed.values())
         report.recomputed = report.attempts - len(listed)
-        # A kill ends at most the one job at work there. A pause may hold the store's lock, and cost every worker one; so
-        # may a store that is full or gone.
+        # A kill ends at most the one job at work there. A pause may hold the store's lock, and cost every worker one;
+        # so may a store that is full or gone.
         report.recomputed_max = report.kills + (report.pauses + 1) * plan.workers
 
     def _settle(self, client: httpx.Client) -> None:

@@ -157,7 +157,7 @@ def test_pictures(client: httpx.Client, body: bytes, query: str) -> None:
 def test_forms(client: httpx.Client, files: list[bytes], tail: bytes, boundary: str) -> None:
     head = b'--b\r\nContent-Disposition: form-data; name="f"; filename="p"\r\n\r\n'
     body = b"".join(head + file + b"\r\n" for file in files) + tail + b"--b--\r\n"
-    kind = f"multipart/form-data; boundary={boundary}"
+    kind = f"multipart/form-data; boundary={boundary}".rstrip()
     judged("forms", client.post(DETECT, content=body, headers={"content-type": kind}))
 
 

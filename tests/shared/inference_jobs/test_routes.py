@@ -227,3 +227,10 @@ def test_without_a_store_the_routes_say_so(client_of: ClientOf) -> None:
 def test_the_routes_are_described(client_of: ClientOf) -> None:
     paths = client_of().get("/openapi.json").json()["paths"]
     assert {"/v1/jobs", "/v1/jobs/{job_id}", "/v1/jobs/{job_id}/result", "/v1/jobs/{job_id}/events"} <= set(paths)
+
+
+def test_metrics_count_attempts_by_how_they_ended(client_of: ClientOf) -> None:
+    client = client_of()
+    ended(client, client.post(JOBS, content=PICTURE).headers["location"])
+    until(lambda: client.get("/metrics").text, lambda text: 'inference_job_attempts_total{end="computed"} 1.0' in text)
+    assert "inference_jobs_in_queue 0.0" in client.get("/metrics").text

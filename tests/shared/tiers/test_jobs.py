@@ -80,6 +80,23 @@ def test_jobs_can_be_listed_shown_and_cancelled(tier: Tier, pictures: Path) -> N
     assert tiers_jobs(tier, "cancel", name).returncode == 0
 
 
+def test_a_picture_whose_job_came_to_nothing_is_submitted_anew(
+    models_dir: Path, pictures: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "INFERENCE_MODELS_DIR": models_dir,
+        "INFERENCE_JOBS_DIR": tmp_path / "idle",
+        "INFERENCE_JOBS_WORKERS": "0",
+    }
+    with started("image_api.main", tmp_path / "log", settings) as idle:
+        names = []
+        for _ in range(3):
+            ended = tiers_jobs(idle, "submit", pictures / "one.png", "--model", "squares", "--no-wait")
+            names.append(ended.stdout.split()[0])
+            tiers_jobs(idle, "cancel", names[-1])
+    assert len(set(names)) == 3
+
+
 @pytest.mark.parametrize(
     ("model", "url", "sentence"),
     [("cats", "", 'error: No model or family "cats"'), ("squares", "http://127.0.0.1:9", "error: http://127.0.0.1:9 ")],
