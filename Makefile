@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup trial compose-trial test conformance chaos figures-jobs azurite check infra-check lock train evaluate clean
+.PHONY: help setup trial compose-trial test conformance fuzz soak overload audit chaos figures-jobs azurite check infra-check lock train evaluate clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -27,6 +27,20 @@ compose-trial: $(READY) ## the trial with the tiers in containers: same targets,
 
 test: $(READY) ## the test suite
 	$(BIN)/python -m pytest
+
+fuzz: $(READY) ## 20,000 made-up and damaged requests; prints what came back
+	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz
+
+soak: $(READY) ## ten minutes at 80 % of capacity: memory and errors
+	$(BIN)/python -m loadtest.soak
+
+overload: $(READY) ## four times what a tier can do: goodput, refusals, memory
+	$(BIN)/python -m loadtest.overload
+
+audit: ## known faults of what is locked (needs advisory data from the network)
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }
+	for lock in requirements/*.txt; do \
+	  build/audit/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$lock || exit 1; done
 
 chaos: $(READY) ## kill, pause and starve workers for five minutes, and see that no background job is lost
 	$(BIN)/python -m tests.chaos

@@ -11,7 +11,7 @@ from tests.chaos.run import Chaos, Plan, as_text
 from tests.chaos.stores import azure_stage, sqlite_stage
 from tests.shared.inference_jobs.azurite import missing
 
-SHORT = Plan(jobs=30, work_s=0.4, lease_s=3.0, disturbed_s=20.0, kill_every_s=1.5, denied_s=4.0)
+SHORT = Plan(jobs=30, work_s=0.4, lease_s=4.0, disturbed_s=20.0, kill_every_s=1.5, denied_s=4.0)
 STAGES = {"sqlite": sqlite_stage, "azurite": azure_stage}
 
 

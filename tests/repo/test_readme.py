@@ -33,7 +33,7 @@ def tier_row(record: Record) -> str:
         f"{WORK[objective.workload]}, {objective.rate_per_s:g}/s",
         f"`{record.ran.model}`, {accuracy(MANIFESTS[record.ran.model])}",
         f"p{objective.percentile:g} ≤ {duration(objective.bound_ms)}",
-        duration(figures.judged_ms),
+        duration(figures.judged_ms) + (" on a CPU stand-in" if record.ran.device == "cpu-stand-in" else ""),
         record.verdict.outcome,
     )
     return f"| {' | '.join(cells)} |"

@@ -185,7 +185,8 @@ def test_a_predict_that_prefers_a_job_but_waits_gets_its_answer_if_it_is_quick(c
 def test_a_predict_that_takes_longer_than_its_wait_is_a_job(client_of: ClientOf) -> None:
     client = client_of(fault_delay_s=3)
     reply = client.post(PREDICT, content=PICTURE, headers={"prefer": "respond-async, wait=1"})
-    assert (reply.status_code, reply.json()["status"]) == (202, "running")
+    assert reply.status_code == 202
+    assert reply.json()["status"] in ("queued", "running")
 
 
 def test_a_full_store_refuses_with_a_status_of_its_own_and_keeps_nothing(client_of: ClientOf) -> None:

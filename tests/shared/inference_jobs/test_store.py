@@ -187,7 +187,7 @@ def test_a_lease_of_zero_hands_the_message_to_the_next(store: Store) -> None:
 
 
 def test_a_delayed_message_waits(store: Store) -> None:
-    store.send("jobs", b"x", delay_s=2)
+    store.send("jobs", b"x", delay_s=3)
     assert store.receive("jobs", lease_s=1) is None
     assert store.length("jobs") == 1
     assert received(store, "jobs").data == b"x"

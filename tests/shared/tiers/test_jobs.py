@@ -83,7 +83,7 @@ def test_jobs_can_be_listed_shown_and_cancelled(tier: Tier, pictures: Path) -> N
 def test_a_picture_whose_job_came_to_nothing_is_submitted_anew(
     models_dir: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    settings = {
+    settings: dict[str, str | Path] = {
         "INFERENCE_MODELS_DIR": models_dir,
         "INFERENCE_JOBS_DIR": tmp_path / "idle",
         "INFERENCE_JOBS_WORKERS": "0",
