@@ -32,7 +32,7 @@ param containerSettings object = {}
 param containerBoundMs int
 @description('Jobs as executions that end, instead of replicas that stay.')
 param deployJob bool = false
-param jobCommand array = []
+param jobCommand array = ['python', '-m', 'image_api.worker', '--drain']
 
 @description('The GPU image on a serverless GPU of Container Apps.')
 param deployContainerGpu bool = false

@@ -29,11 +29,14 @@ HOLDERS = ("Microsoft.Web/sites", "Microsoft.App/containerApps", "Microsoft.App/
 
 
 def settings_that_code_reads(root: Path) -> set[str]:
-    """The fields of the settings class, as the environment names them."""
-    source = (root / "shared" / "inference_core" / "settings.py").read_text(encoding="utf-8")
-    (settings,) = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ClassDef) and n.name == "Settings")
-    fields = [n.target.id for n in settings.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
-    return {PREFIX + field.upper() for field in fields}
+    """The fields of the settings classes, as the environment names them."""
+    names = set()
+    for path in sorted((root / "shared").glob("*/settings.py")):
+        for settings in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(settings, ast.ClassDef):
+                lines = [node for node in settings.body if isinstance(node, ast.AnnAssign)]
+                names |= {PREFIX + line.target.id.upper() for line in lines if isinstance(line.target, ast.Name)}
+    return names
 
 
 def settings_are_read(templates: Sequence[Template], parameters: dict[str, Any], known: set[str]) -> list[str]:

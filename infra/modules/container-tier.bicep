@@ -28,6 +28,7 @@ param gpuImage string
 param gpuSettings object
 
 var jobQueue = 'jobs'
+var webhookQueue = 'jobs-webhooks'
 var poisonQueue = 'jobs-poison' // a message that keeps failing ends here, where it can be seen
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
 var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
@@ -59,11 +60,20 @@ module storage 'storage.bicep' = {
     isPrivate: isPrivate
     containers: ['job-inputs', 'job-results']
     expiringContainers: ['job-inputs', 'job-results']
-    queues: [jobQueue, poisonQueue]
+    queues: [jobQueue, poisonQueue, webhookQueue]
     endpointsSubnetId: endpointsSubnetId
     blobZoneId: blobZoneId
     queueZoneId: queueZoneId
   }
+}
+
+// Background jobs live in this storage account, which its users reach by their identity.
+var jobSettings = {
+  INFERENCE_JOBS_BLOB_URL: storage.outputs.blobEndpoint
+  INFERENCE_JOBS_QUEUE_URL: storage.outputs.queueEndpoint
+  INFERENCE_JOBS_QUEUE: jobQueue
+  // Requests in flight end first: together they must fit into the platform's 240 s.
+  INFERENCE_JOBS_GRACE_S: '60'
 }
 
 module identity 'identity.bicep' = {
@@ -102,7 +112,8 @@ module app 'container-app.bicep' = if (deployApp) {
     profile: empty(dedicatedProfile) ? 'Consumption' : 'dedicated'
     cpu: cpu
     memory: memory
-    settings: settings
+    // Where executions work the queue off, the replicas take none of it themselves.
+    settings: union(settings, jobSettings, { INFERENCE_JOBS_WORKERS: deployJob ? '0' : '1' })
     // A 4K picture takes all cores of its replica for its whole time: one that computes, one that waits.
     concurrentRequests: 2
     minReplicas: minReplicas
@@ -129,7 +140,7 @@ module job 'container-job.bicep' = if (deployJob) {
     command: jobCommand
     cpu: cpu
     memory: memory
-    settings: settings
+    settings: union(settings, jobSettings)
     queueAccountName: storage.outputs.name
     queueName: jobQueue
   }

@@ -117,3 +117,4 @@ module queueEndpoint 'private-endpoint.bicep' = if (queueEndpointWanted) {
 
 output name string = account.name
 output blobEndpoint string = account.properties.primaryEndpoints.blob
+output queueEndpoint string = account.properties.primaryEndpoints.queue
