@@ -155,7 +155,7 @@ def test_export_answers_as_torch_does(tmp_path: Path) -> None:
     training.save()
     folder = tmp_path / "model"
     export.main(["--checkpoint", str(tmp_path / train.CHECKPOINT), "--out", str(folder)])
-    assert {path.name for path in folder.iterdir()} == {"model.onnx", "model.toml", "golden.jpg"}
+    assert {path.name for path in folder.iterdir()} == {"model.onnx", "model.toml", "golden.jpg", "golden.json"}
     text = (folder / "model.toml").read_text()
     assert 'name = "board-defects-n"' in text
     assert (folder / "model.onnx").stat().st_size < 4_000_000
