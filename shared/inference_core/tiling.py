@@ -108,6 +108,7 @@ def to_picture(
 
     Each object is left to the view that sees it best. A box that a border cuts and that is smaller than the overlap
     is dropped: the neighbour sees it whole, or finds nothing there (a trace cut by a border looks like a broken one).
+    Smaller by both borders' margins, or an object as large as the overlap would count as cut on either side.
     Of the whole-picture pass only objects larger than `overlap_px` are kept.
     """
     limits = np.array([width, height, width, height], np.float32)
@@ -115,7 +116,7 @@ def to_picture(
     xyxy = np.clip(boxes.xyxy * np.float32(tile.shrink) + origin, 0, limits)
     sides = xyxy[:, 2:] - xyxy[:, :2]
     cut = _cut_by_border(xyxy, tile, width, height)
-    good = (sides > 0).all(axis=1) & ~(cut & (sides < overlap_px)).any(axis=1)
+    good = (sides > 0).all(axis=1) & ~(cut & (sides < overlap_px - 2 * _EDGE_PX)).any(axis=1)
     if tile.shrink != 1.0:
         good &= sides.max(axis=1, initial=0) > overlap_px
     return Boxes(xyxy, boxes.scores, boxes.labels).take(good), cut[good].any(axis=1)

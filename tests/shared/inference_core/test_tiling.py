@@ -71,6 +71,16 @@ def test_a_small_object_anywhere_is_found_once_and_whole(x: int, y: int) -> None
     np.testing.assert_array_equal(merged.xyxy, [target])
 
 
+@pytest.mark.parametrize("side", range(84, 110))
+def test_an_object_about_as_large_as_the_overlap_is_found_once_at_a_border(side: int) -> None:
+    """1,728 px are three tiles of 640 px that overlap by 96 px exactly: no room to spare."""
+    for corner in np.arange(500, 700, 0.5):
+        target = np.array([corner, 1000, corner + side, 1000 + side], np.float32)
+        merged = merged_parts(target, 1728, 1728, overlap_px=96)
+        assert len(merged) == 1, f"from {corner} px"
+        assert np.abs(merged.xyxy[0] - target).max() <= 6
+
+
 @given(st.integers(0, 3000), st.integers(0, 1500), st.integers(120, 700), st.integers(120, 600))
 def test_an_object_larger_than_the_overlap_is_found_once(x: int, y: int, wide: int, high: int) -> None:
     width, height = 3840, 2160
