@@ -44,6 +44,8 @@ class Machine:
     memory_mib: int | None
     system: str
     versions: Mapping[str, str]
+    gpu: str | None = None
+    """Name and driver of the GPU; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _record(top: Table) -> Record:
     record = Record(
         written_at=top.text("written_at"),
         ran=_ran(top.table("ran")),
-        machine=_machine(top.table("machine")) if top.has("machine") else None,
+        machine=machine_from(top.table("machine")) if top.has("machine") else None,
         objective=objective_from(objective, objective.text("name")),
         figures=_figures(top.table("figures")),
         verdict=_verdict(top.table("verdict")),
@@ -157,7 +159,8 @@ def _ran(table: Table) -> Ran:
     return ran
 
 
-def _machine(table: Table) -> Machine:
+def machine_from(table: Table) -> Machine:
+    """A machine from its table (of a record or of a measurement)."""
     versions = table.table("versions")
     machine = Machine(
         cpu=table.text("cpu"),
@@ -166,6 +169,7 @@ def _machine(table: Table) -> Machine:
         memory_mib=table.integer("memory_mib") if table.has("memory_mib") else None,
         system=table.text("system"),
         versions={name: versions.text(name) for name in versions.names()},
+        gpu=table.text("gpu") if table.has("gpu") else None,
     )
     table.finish()
     return machine

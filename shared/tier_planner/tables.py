@@ -80,6 +80,11 @@ class Table:
         """A nested table."""
         return Table(self._source, self._take(key, REQUIRED), self._path_of(key))
 
+    def tables(self, key: str) -> tuple["Table", ...]:
+        """A list of nested tables."""
+        path = self._path_of(key)
+        return tuple(Table(self._source, value, f"{path}[{row}]") for row, value in enumerate(self._sequence(key)))
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings."""
         values = self._sequence(key)
