@@ -90,12 +90,12 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> Gr
 
 
 def _thresholded(rng: np.random.Generator, mask: Image.Image, zoom: float) -> NDArray[np.uint8]:
-    blurred = mask.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.8, 1.8)) * zoom))
+    blurred = mask.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.9, 2.2)) * zoom))
     level = np.asarray(blurred, dtype=np.float32)
     shape = (level.shape[0], level.shape[1])
-    level = level + float(rng.uniform(12, 34)) * _noise(rng, shape, 3 * zoom)
-    level += float(rng.uniform(4, 14)) * rng.standard_normal(shape, dtype=np.float32)
-    level += float(rng.uniform(0, 14)) * _noise(rng, shape, 60 * zoom)
+    level = level + float(rng.uniform(16, 46)) * _noise(rng, shape, 3 * zoom)
+    level += float(rng.uniform(6, 22)) * rng.standard_normal(shape, dtype=np.float32)
+    level += float(rng.uniform(0, 18)) * _noise(rng, shape, 60 * zoom)
     return (level > float(rng.uniform(104, 150))).astype(np.uint8) * np.uint8(255)
 
 
@@ -109,21 +109,21 @@ def _holes(shape: tuple[int, ...], drills: list[Drill], view: View) -> Image.Ima
 
 
 def _lit(rng: np.random.Generator, mask: Image.Image, holes: Image.Image, zoom: float) -> NDArray[np.uint8]:
-    blur = ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.7)) * zoom)
+    blur = ImageFilter.GaussianBlur(float(rng.uniform(0.7, 2.4)) * zoom)
     cover = np.asarray(mask.filter(blur), dtype=np.float32) / 255
     shape = (cover.shape[0], cover.shape[1])
     substrate = float(rng.uniform(40, 110))
-    contrast = float(rng.uniform(50, 120))
+    contrast = float(rng.uniform(20, 85))
     picture: Grey = np.multiply(cover, contrast, dtype=np.float32)
     picture += substrate
-    picture += cover * _noise(rng, shape, float(rng.uniform(2, 5)) * zoom) * float(rng.uniform(3, 11))
-    picture += _noise(rng, shape, float(rng.uniform(3, 9)) * zoom) * float(rng.uniform(2, 8))
+    picture += cover * _noise(rng, shape, float(rng.uniform(2, 5)) * zoom) * float(rng.uniform(4, 12))
+    picture += _noise(rng, shape, float(rng.uniform(3, 9)) * zoom) * float(rng.uniform(3, 10))
     picture += _noise(rng, shape, 150 * zoom) * float(rng.uniform(1, 7))
     drilled = np.asarray(holes.filter(blur), dtype=np.float32) / 255
     picture -= drilled * (substrate - float(rng.uniform(8, 40)))
     picture = _dust(rng, picture, substrate, contrast, zoom)
     picture *= _light(rng, shape)
-    picture += rng.standard_normal(shape, dtype=np.float32) * float(rng.uniform(2, 8))
+    picture += rng.standard_normal(shape, dtype=np.float32) * float(rng.uniform(5, 18))
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -144,7 +144,7 @@ def _dust(rng: np.random.Generator, picture: Grey, substrate: float, contrast: f
     layer = Image.new("L", (width, height), 0)
     pen = ImageDraw.Draw(layer)
     megapixels = width * height / zoom**2 / 1e6
-    for _ in range(int(rng.poisson(5 * megapixels))):
+    for _ in range(int(rng.poisson(12 * megapixels))):
         x, y = rng.uniform((0, 0), (width, height))
         opacity = int(rng.integers(60, 200))
         if rng.random() < 0.6:
@@ -157,6 +157,6 @@ def _dust(rng: np.random.Generator, picture: Grey, substrate: float, contrast: f
     soft = layer.filter(ImageFilter.GaussianBlur(2.2 * zoom))
     share = np.asarray(soft, dtype=np.float32) / 255
     # Dust is neither as dark as substrate nor as bright as copper: a defect always is one of them.
-    tone = substrate + contrast * float(rng.uniform(0.35, 0.65))
+    tone = substrate + contrast * float(rng.uniform(0.25, 0.75))
     dusty: Grey = picture + share * (np.float32(tone) - picture)
     return dusty

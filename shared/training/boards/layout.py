@@ -31,6 +31,7 @@ _PER_MEGAPIXEL = (
     ("lettering", 6.0),
     ("fiducial", 1.0),
     ("lone_via", 25.0),
+    ("test_point", 14.0),
 )
 
 
@@ -69,6 +70,8 @@ def _plane(rng: np.random.Generator, canvas: Canvas, zoom: float) -> None:
     canvas.surfaces.append((*(centre - half), *(centre + half)))
     if rng.random() < 0.7:
         _antipads(rng, canvas, centre, half - 45 * zoom, zoom)
+    else:
+        _vents(rng, canvas, centre, half - 30 * zoom, zoom)
 
 
 def _antipads(rng: np.random.Generator, canvas: Canvas, centre: Points, half: Points, zoom: float) -> None:
@@ -85,6 +88,21 @@ def _antipads(rng: np.random.Generator, canvas: Canvas, centre: Points, half: Po
             if not joined:
                 canvas.disc(centre[0] + x, centre[1] + y, ring, copper=False)
             canvas.via(centre[0] + x, centre[1] + y, radius, hole)
+
+
+def _vents(rng: np.random.Generator, canvas: Canvas, centre: Points, half: Points, zoom: float) -> None:
+    """Rows of small round openings in a plane: alone, each would pass for a pin-hole."""
+    if min(half) <= 0:
+        return
+    for _ in range(int(rng.integers(1, 5))):
+        pitch, radius = float(rng.uniform(22, 44)) * zoom, float(rng.uniform(3.5, 8)) * zoom
+        start = centre + rng.uniform(-half, half)
+        step = pitch * (_X if rng.random() < 0.5 else normal(_X))
+        for index in range(int(rng.integers(3, 8))):
+            place = start + index * step
+            if (np.abs(place - centre) > half).any():
+                break
+            canvas.disc(place[0], place[1], radius, copper=False)
 
 
 def _footprint(rng: np.random.Generator, canvas: Canvas, zoom: float) -> None:
@@ -184,9 +202,24 @@ def _run_traces(rng: np.random.Generator, canvas: Canvas, zoom: float, count: in
         line = offset_polyline(middle, (index - (count - 1) / 2) * pitch)
         step = (index % 2) * stagger
         line = _shorten(line, radius + step)
-        canvas.trace(line, width)
+        for piece in _parted(rng, line, width, zoom):
+            canvas.trace(piece, width)
         for end, finish in zip((line[0], line[-1]), finishes, strict=True):
             _finish(canvas, end, finish, radius, width)
+
+
+def _parted(rng: np.random.Generator, line: Points, width: float, zoom: float) -> list[Points]:
+    """`line`, or one time in seven two traces in its place that end face to face, round and clear of each other: what
+    an open looks like, but for its torn ends.
+    """
+    longest = int(np.hypot(*np.diff(line, axis=0).T).argmax())
+    start, end = line[longest], line[longest + 1]
+    apart = width + float(rng.uniform(12, 34)) * zoom
+    if rng.random() > 1 / 7 or math.dist(start, end) < 2 * _SHORTEST_TRACE * zoom + apart:
+        return [line]
+    middle = start + (end - start) * float(rng.uniform(0.4, 0.6))
+    half = unit(end - start) * apart / 2
+    return [np.vstack([line[: longest + 1], middle - half]), np.vstack([middle + half, line[longest + 1 :]])]
 
 
 def _shorten(line: Points, cut: float) -> Points:
@@ -215,6 +248,18 @@ def _lone_via(rng: np.random.Generator, canvas: Canvas, zoom: float) -> None:
     radius = float(rng.uniform(12, 26)) * zoom
     if _reserve(canvas, centre, (2 * radius, 2 * radius), CLEARANCE * zoom):
         canvas.via(centre[0], centre[1], radius, radius * float(rng.uniform(0.35, 0.6)))
+
+
+def _test_point(rng: np.random.Generator, canvas: Canvas, zoom: float) -> None:
+    """A small bare pad, round or square: clean edges tell it from spurious copper."""
+    centre = _somewhere(rng, canvas)
+    radius = float(rng.uniform(6, 13)) * zoom
+    if not _reserve(canvas, centre, (2 * radius, 2 * radius), CLEARANCE * zoom):
+        return
+    if rng.random() < 0.5:
+        canvas.disc(centre[0], centre[1], radius)
+    else:
+        canvas.polygon(rectangle(centre, _X, 2 * radius, 2 * radius))
 
 
 def _fiducial(rng: np.random.Generator, canvas: Canvas, zoom: float) -> None:
@@ -247,4 +292,5 @@ _PLACERS: dict[str, Callable[[np.random.Generator, Canvas, float], None]] = {
     "lettering": _lettering,
     "fiducial": _fiducial,
     "lone_via": _lone_via,
+    "test_point": _test_point,
 }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import queue
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.boards import make_board
 from training.detector.loss import Targets
@@ -29,7 +28,6 @@ CROP = 320  # side of a training crop in pixels
 SMALLEST_SCALE, LARGEST_SCALE = 0.25, 1.25
 _DEFECTS_A_BOARD = 85
 _LEAST_VISIBLE = 0.5  # of a defect's box that a crop cuts through
-_QUEUE = 12
 
 
 @dataclass(frozen=True)
@@ -141,16 +139,24 @@ def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:
     return torch.from_numpy(np.ascontiguousarray(pixels)), targets
 
 
-def batches(pool: list[Sample], size: int, seed: int) -> Iterator[tuple[torch.Tensor, Targets]]:
-    """Batches of `size` crops without end, cut by a thread ahead of the training."""
-    ready: queue.Queue[tuple[torch.Tensor, Targets]] = queue.Queue(_QUEUE)
+Batch = tuple[torch.Tensor, Targets]
 
-    def cut() -> None:
-        rng = np.random.default_rng(seed)
+
+class _Batches(IterableDataset[Batch]):  # type: ignore[misc, unused-ignore]  # torch may be absent where types are checked
+    """Batches of `size` crops without end; each worker draws its own."""
+
+    def __init__(self, pool: list[Sample], size: int, seed: int) -> None:
+        self._pool, self._size, self._seed = pool, size, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Never ends."""
+        worker = get_worker_info()
+        rng = np.random.default_rng((self._seed, worker.id if worker else 0))
         while True:
-            chosen = rng.integers(len(pool), size=size)
-            ready.put(collate([draw_crop(rng, pool[index]) for index in chosen]))
+            chosen = rng.integers(len(self._pool), size=self._size)
+            yield collate([draw_crop(rng, self._pool[index]) for index in chosen])
 
-    threading.Thread(target=cut, daemon=True).start()
-    while True:
-        yield ready.get()
+
+def batches(pool: list[Sample], size: int, seed: int, workers: int) -> Iterator[Batch]:
+    """Batches of `size` crops without end, cut by `workers` processes ahead of the training."""
+    return iter(DataLoader(_Batches(pool, size, seed), batch_size=None, num_workers=workers, prefetch_factor=8))

@@ -32,6 +32,10 @@ class Targets:
     label: Tensor
     box: Tensor
 
+    def to(self, device: torch.device) -> Targets:
+        """The same on `device`."""
+        return Targets(self.image.to(device), self.label.to(device), self.box.to(device))
+
 
 @dataclass(frozen=True)
 class _Pairs:
@@ -43,7 +47,7 @@ class _Pairs:
     score: Tensor
 
 
-def detection_loss(raw: list[Tensor], targets: Targets) -> tuple[Tensor, dict[str, float]]:
+def detection_loss(raw: list[Tensor], targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch and its parts; `raw` as from `Detector.raw`."""
     boxes, logits = decode(raw)
     corners, logits = to_corners(boxes.transpose(1, 2)), logits.transpose(1, 2)
@@ -56,7 +60,7 @@ def detection_loss(raw: list[Tensor], targets: Targets) -> tuple[Tensor, dict[st
     overlap = complete_iou(corners[pairs.image, pairs.cell], targets.box[pairs.defect])
     places = ((1 - overlap) * pairs.score).sum() / weight
     total = _SCORE_GAIN * scores + _BOX_GAIN * places
-    return total, {"score": float(scores.detach()), "box": float(places.detach())}
+    return total, {"score": scores.detach(), "box": places.detach()}
 
 
 def to_corners(boxes: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ def run(
     height, width = image.shape
     small = shrink(image, scale)
     with torch.no_grad():
-        output = model(torch.from_numpy(_pad(small))[None, None])[0].numpy().T
+        pixels = torch.from_numpy(_pad(small))[None, None]
+        output = model(pixels.to(next(model.parameters()).device))[0].float().cpu().numpy().T
     scores, labels = output[:, 4:].max(axis=1), output[:, 4:].argmax(axis=1)
     keep = scores >= max(score_min, _nth_largest(scores, _MOST))
     centre, half = output[keep, :2], output[keep, 2:4] / 2

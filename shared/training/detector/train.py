@@ -1,4 +1,4 @@
-"""Train the detector on generated boards, on a CPU, within a given time.
+"""Train the detector on generated boards, on a CPU or a GPU, within a given time.
 
 python -m training.detector.train --variant n --minutes 75 --out build/board-defects-n
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training.boards import LABELS, LOOKS, Look
 from training.detector.data import batches, load_pool
@@ -28,7 +28,8 @@ _FLOOR = 0.01  # of the learning rate, at the end
 _LOG_EVERY = 50
 _SAVE_SECONDS = 240.0
 _CHECK_SECONDS = 720.0
-_AVERAGE_DECAY = 0.9995
+_AVERAGED_CROPS = 32_000
+"""How far back the averaged weights reach."""
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -47,15 +48,16 @@ class _Training:
         torch.manual_seed(options.seed)
         self.options = options
         self.out: Path = options.out
-        self.model = Detector(options.variant).to(memory_format=torch.channels_last)
-        self.average = Detector(options.variant).eval().requires_grad_(False)
+        self.device = torch.device(options.device)
+        self.model = Detector(options.variant).to(self.device).to(memory_format=torch.channels_last)
+        self.average = Detector(options.variant).to(self.device).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(_groups(self.model), lr=options.rate)
         self.progress = _Progress()
 
     def resume(self) -> None:
         """Take up what `save` wrote."""
-        stored = torch.load(self.out / CHECKPOINT, map_location="cpu", weights_only=True)
+        stored = torch.load(self.out / CHECKPOINT, map_location=self.device, weights_only=True)
         self.model.load_state_dict(stored["model"])
         self.average.load_state_dict(stored["average"])
         self.optimiser.load_state_dict(stored["optimiser"])
@@ -76,16 +78,16 @@ class _Training:
         torch.save(state, partial)
         partial.replace(self.out / CHECKPOINT)
 
-    def step(self, images: torch.Tensor, targets: Targets, share: float) -> dict[str, float]:
+    def step(self, images: torch.Tensor, targets: Targets, share: float) -> dict[str, Tensor]:
         """One step, `share` of the time being over; the parts of the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.rate * _rate(self.progress.step, share)
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            raw = self.model.raw(images.contiguous(memory_format=torch.channels_last))
-        loss, parts = detection_loss(raw, targets)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            raw = self.model.raw(images.to(self.device).contiguous(memory_format=torch.channels_last))
+        loss, parts = detection_loss(raw, targets.to(self.device))
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call, unused-ignore]  # torch may be absent
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.optimiser.step()
         self.progress.step += 1
@@ -93,12 +95,10 @@ class _Training:
         return parts
 
     def _follow(self) -> None:
-        decay = _AVERAGE_DECAY * (1 - math.exp(-self.progress.step / 800))
-        for slow, fast in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if slow.is_floating_point():
-                slow.lerp_(fast, 1 - decay)
-            else:
-                slow.copy_(fast)
+        crops = self.progress.step * self.options.batch
+        decay = math.exp(-self.options.batch / _AVERAGED_CROPS) * (1 - math.exp(-crops / 12_800))
+        slow, fast = _floats(self.average), _floats(self.model)
+        torch._foreach_lerp_(slow, fast, 1 - decay)
 
 
 def _groups(model: nn.Module) -> list[dict[str, object]]:
@@ -106,6 +106,11 @@ def _groups(model: nn.Module) -> list[dict[str, object]]:
     kernels = [weight for weight in model.parameters() if weight.ndim > 1]
     others = [weight for weight in model.parameters() if weight.ndim <= 1]
     return [{"params": kernels, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}]
+
+
+def _floats(model: nn.Module) -> list[Tensor]:
+    """Weights and the norms' running figures: what is averaged."""
+    return [value for value in model.state_dict().values() if value.is_floating_point()]
 
 
 def _rate(step: int, share: float) -> float:
@@ -127,12 +132,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Train until `--minutes` are over; checkpoints go to `--out`."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True  # every crop has the same shape
     training = _Training(options)
     if options.resume:
         training.resume()
     pool = load_pool(options.pool, options.boards)
     print(f"{len(pool)} boards, {len(LABELS)} labels, variant {options.variant}", flush=True)
-    _loop(training, batches(pool, options.batch, options.seed + training.progress.step))
+    _loop(training, batches(pool, options.batch, options.seed + training.progress.step, options.workers))
     training.save()
     print(_check(training.average), flush=True)
 
@@ -141,13 +147,13 @@ def _loop(training: _Training, source: Iterable[tuple[torch.Tensor, Targets]]) -
     progress, budget = training.progress, training.options.minutes * 60
     began = time.monotonic() - progress.seconds
     saved = checked = progress.seconds
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     for images, targets in source:
         parts = training.step(images, targets, progress.seconds / budget)
         progress.seconds = time.monotonic() - began
-        sums = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
+        sums = {name: sums[name] + value if name in sums else value for name, value in parts.items()}
         if progress.step % _LOG_EVERY == 0:
-            losses = " ".join(f"{name} {value / _LOG_EVERY:.4f}" for name, value in sums.items())
+            losses = " ".join(f"{name} {float(value) / _LOG_EVERY:.4f}" for name, value in sums.items())
             print(f"step {progress.step} at {progress.seconds:.0f} s: {losses}", flush=True)
             sums = {}
         if progress.seconds >= budget:
@@ -171,6 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--workers", type=int, default=1, help="processes that cut crops")
     parser.add_argument("--resume", action="store_true")
     return parser
 
