@@ -112,7 +112,8 @@ class DetectionPipeline:
         with clock.stage("postprocess"):
             boxes, borders = tiling.join(found), np.concatenate(cut)
             best = np.argsort(-boxes.scores, kind="stable")[:_BOXES_MAX]
-            return tiling.merge(boxes.take(best), borders[best], iou_max=self._output.iou_max)
+            windows = np.repeat(tiling.windows_of(tiles), [len(part) for part in found], axis=0)
+            return tiling.merge(boxes.take(best), borders[best], windows[best], iou_max=self._output.iou_max)
 
     def _in_picture(self, boxes: Boxes, picture: images.Picture) -> list[Detection]:
         """Boxes of the scaled pixels as detections in pixels of the whole picture, to a hundredth."""

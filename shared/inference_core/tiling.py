@@ -151,42 +151,79 @@ def suppress(boxes: Boxes, *, iou_max: float) -> Boxes:
     return boxes.take(alive)
 
 
-def merge(boxes: Boxes, cut: NDArray[np.bool_], *, iou_max: float) -> Boxes:
-    """One box an object, best score first. `cut` bool [K] marks boxes that a tile border cuts.
+def windows_of(tiles: list[Tile]) -> Floats:
+    """The part of the picture that each of `tiles` shows: corners float32 [T, 4] in its pixels."""
+    corners = [(tile.x, tile.y, tile.x + tile.width, tile.y + tile.height) for tile in tiles]
+    return np.array(corners, np.float32).reshape(-1, 4)
 
-    Whole boxes win over cut ones whatever their scores. Two boxes of one label are one object when their IoU exceeds
-    `iou_max`, or when one of them is cut and at least half of the smaller lies in the other; two cut pieces then
-    become their common hull, so that an object that no tile sees whole is still one box.
+
+def merge(boxes: Boxes, cut: NDArray[np.bool_], windows: Floats, *, iou_max: float) -> Boxes:
+    """One box an object, best score first. `cut` bool [K] marks boxes that a tile border cuts, `windows` float32 [K, 4]
+    says what part of the picture the tile showed in which each box was found.
+
+    Whole boxes win over cut ones and those of a tile over those of the whole picture, which is seen less sharply,
+    whatever their scores. Cut pieces of one object that no view shows whole become their common hull.
     """
-    order = np.lexsort((-boxes.scores, cut))
-    boxes, cut = boxes.take(order), cut[order]
+    order = np.lexsort((-boxes.scores, _areas(windows), cut))
+    boxes, cut, windows = boxes.take(order), cut[order], windows[order]
     hulls = boxes.xyxy.copy()
     alive = np.ones(len(boxes), bool)
-    for index in range(len(boxes)):
+    touching = _touching(boxes)
+    for index in np.flatnonzero(touching.any(axis=1)):
         if not alive[index]:
             continue
-        rest = index + 1 + np.flatnonzero(alive[index + 1 :] & (boxes.labels[index + 1 :] == boxes.labels[index]))
-        same = _same_object(hulls[index], hulls[rest], cut[index], cut[rest], iou_max)
-        if cut[index] and same.any():
-            hulls[index] = _hull(hulls[index], hulls[rest[same]])
-        alive[rest[same]] = False
+        pieces = [index]
+        for piece in pieces:
+            rest = index + 1 + np.flatnonzero(touching[piece, index + 1 :] & alive[index + 1 :])
+            same = rest[_same_object(piece, rest, boxes.xyxy, cut, windows, iou_max)]
+            alive[same] = False
+            if cut[index]:
+                pieces.extend(same)
+        hulls[index, :2] = boxes.xyxy[pieces, :2].min(axis=0)
+        hulls[index, 2:] = boxes.xyxy[pieces, 2:].max(axis=0)
     merged = Boxes(hulls, boxes.scores, boxes.labels).take(alive)
     return merged.take(np.argsort(-merged.scores, kind="stable"))
 
 
+def _touching(boxes: Boxes) -> NDArray[np.bool_]:
+    """Which other boxes of its label each box overlaps at all: bool [K, K]. Most boxes overlap none, and are done."""
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.xyxy.T)
+    along, down = np.less.outer(x1, x2), np.less.outer(y1, y2)
+    along &= along.T.copy()
+    down &= down.T.copy()
+    touching: NDArray[np.bool_] = along & down & np.equal.outer(boxes.labels, boxes.labels)
+    np.fill_diagonal(touching, val=False)
+    return touching
+
+
 def _same_object(
-    box: Floats, others: Floats, cut: np.bool_, others_cut: NDArray[np.bool_], iou_max: float
+    one: np.intp, others: NDArray[np.intp], xyxy: Floats, cut: NDArray[np.bool_], windows: Floats, iou_max: float
 ) -> NDArray[np.bool_]:
-    corner_min, corner_max = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.maximum(corner_max - corner_min, 0), axis=1)
-    area, areas = np.prod(box[2:] - box[:2]), np.prod(others[:, 2:] - others[:, :2], axis=1)
-    same: NDArray[np.bool_] = (shared > iou_max * (area + areas - shared)) | (
-        (cut | others_cut) & (shared >= _COVERED * np.minimum(area, areas))
-    )
-    return same
+    """Whether box `one` and each of `others`, indices of boxes of its label that `merge` ranks below it, are the same
+    object. They are when their IoU exceeds `iou_max`. Of a cut or coarsely seen one it is enough that half of it lies
+    in `one`, or that both look the same where both views look.
+    """
+    box, rest = xyxy[one], xyxy[others]
+    common, area, areas = _common(box, rest), _areas(box), _areas(rest)
+    shared = _areas(common)
+    same: NDArray[np.bool_] = shared > iou_max * (area + areas - shared)
+    partial = cut[others] | (_areas(windows[others]) > _areas(windows[one]))
+    if not partial.any():
+        return same
+    # What lies inside a whole object may be a piece of it; a whole object inside a piece is another one.
+    piece = np.minimum(area, areas) if cut[one] else areas
+    both = _common(windows[one], windows[others])
+    # A detector may answer with a box that reaches out of its tile, so the common part is cut to both views as well.
+    seen, seen_by_others, agreed = (_areas(_common(part, both)) for part in (box, rest, common))
+    alike = (agreed > 0) & (agreed >= _COVERED * (seen + seen_by_others - agreed))
+    return same | (partial & ((shared >= _COVERED * piece) | alike))
 
 
-def _hull(box: Floats, others: Floats) -> Floats:
-    return np.concatenate(
-        [np.minimum(box[:2], others[:, :2].min(axis=0)), np.maximum(box[2:], others[:, 2:].max(axis=0))]
-    )
+def _common(box: Floats, others: Floats) -> Floats:
+    """What `box` [4], or each of [K, 4], has in common with each of `others` [K, 4]; empty where right < left."""
+    return np.concatenate([np.maximum(box[..., :2], others[:, :2]), np.minimum(box[..., 2:], others[:, 2:])], axis=1)
+
+
+def _areas(boxes: Floats) -> Floats:
+    areas: Floats = (boxes[..., 2:] - boxes[..., :2]).clip(0).prod(axis=-1)
+    return areas

@@ -7,6 +7,7 @@ python -m training.tabular                     the breast-cancer family (a minut
 python -m training.boards --help               circuit boards with known defects, as pictures and COCO annotations
 python -m training.detector.train --help       the board-defects detectors (needs PyTorch; hours on a CPU)
 python -m training.detector.export --help      a trained detector to ONNX
+python -m training.detector.quantise --help    its int8 variant
 python -m training.evaluate --help             a detector's accuracy on boards it never saw
 """
 

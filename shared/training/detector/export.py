@@ -10,20 +10,25 @@ file is run by ONNX Runtime and compared with torch before anything is left in p
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
+import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from torch import nn
 
 from training.boards import LABELS, make_board
 from training.detector.network import STRIDES, ConvNorm, Detector
-from training.detector.reference import IOU_MAX, SCORE_MIN, load, run
+from training.detector.reference import IOU_MAX, SCORE_MIN, Answer, load, run
 from training.seeds import require_evaluation
 
 OPSET = 17
@@ -65,6 +70,34 @@ def write_onnx(model: Detector, path: Path) -> None:
     graph = onnx.load(path)
     rows = graph.graph.output[0].type.tensor_type.shape.dim[1]
     rows.dim_value = 4 + len(LABELS)
+    onnx.save(graph, path)
+
+
+def round_weights(model: Detector) -> Detector:
+    """`model` with the weights of its convolutions rounded to what float16 can hold (in place)."""
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.copy_(layer.weight.half().float())
+    return model
+
+
+def store_float16(path: Path) -> None:
+    """Write the convolutions' weights in the file at `path` as float16, each followed by a Cast: half the size.
+
+    All arithmetic stays float32. ONNX Runtime folds the casts when it opens the file, so a run costs nothing more.
+    """
+    graph = onnx.load(path)
+    weights = {node.input[1] for node in graph.graph.node if node.op_type == "Conv"}
+    casts = []
+    for tensor in graph.graph.initializer:
+        if tensor.name in weights:
+            stored = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.float16")
+            casts.append(helper.make_node("Cast", [stored.name], [tensor.name], to=TensorProto.FLOAT))
+            tensor.CopyFrom(stored)
+    for number, cast in enumerate(casts):
+        graph.graph.node.insert(number, cast)
+    onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, path)
 
 
@@ -113,17 +146,31 @@ iou_max = {IOU_MAX}
 """
 
 
-def write_golden(folder: Path, model: Detector, seed: int = GOLDEN_SEED) -> None:
-    """A small evaluation board and what torch finds on it, to which the answers of every tier are compared."""
+def golden_picture(seed: int) -> bytes:
+    """A small evaluation board as a JPEG."""
     board = make_board(require_evaluation(seed), *_GOLDEN_SIZE, look="lit", defect_count=8)
+    file = io.BytesIO()
+    Image.fromarray(board.pixels).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def read_picture(body: bytes) -> NDArray[np.uint8]:
+    """The grey pixels uint8 [H, W] of a picture's bytes."""
+    return np.asarray(Image.open(io.BytesIO(body)))
+
+
+def write_golden(
+    folder: Path, model: Answer, seed: int = GOLDEN_SEED, tolerance: Mapping[str, float] = _GOLDEN_TOLERANCE
+) -> None:
+    """A small evaluation board and what `model` finds on it, to which the answers of every tier are compared."""
     picture = folder / "golden.jpg"
-    Image.fromarray(board.pixels).save(picture, quality=85)
-    found = run(model, np.asarray(Image.open(picture)))
+    picture.write_bytes(golden_picture(seed))
+    found = run(model, read_picture(picture.read_bytes()))
     detections = [
         {"label": LABELS[int(label)], "score": round(float(score), 4), "box": [round(float(edge), 2) for edge in box]}
         for label, score, box in zip(found.labels, found.scores, found.boxes, strict=True)
     ]
-    golden = {"image": picture.name, "scale": 1.0, "detections": detections, "tolerance": _GOLDEN_TOLERANCE}
+    golden = {"image": picture.name, "scale": 1.0, "detections": detections, "tolerance": dict(tolerance)}
     (folder / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
@@ -134,24 +181,39 @@ def main(arguments: list[str] | None = None) -> None:
     variant = model.variant
     options.out.mkdir(parents=True, exist_ok=True)
     partial = options.out / "model.partial.onnx"
-    write_onnx(folded(model), partial)
-    pixels, scores = largest_differences(load(options.checkpoint), partial)
-    print(f"largest difference to torch: boxes {pixels:.2e} px, scores {scores:.2e}")
-    if pixels > _TOLERANCE_PX or scores > _TOLERANCE_SCORE:
-        partial.unlink()
-        raise SystemExit("the exported file does not answer as the checkpoint does")
+    stored = folded(copy.deepcopy(model))
+    write_onnx(stored, partial)
+    _require_equal(model, partial)
+    if options.weights == "float16":
+        model = round_weights(stored)
+        store_float16(partial)
+        _require_equal(model, partial)
     digest = hashlib.sha256(partial.read_bytes()).hexdigest()
     source = options.source or f"python -m training.detector.train --variant {variant}"
     text = manifest(variant, digest, f"trained by `{source}` on generated boards")
     partial.replace(options.out / "model.onnx")
     (options.out / "model.toml").write_text(text)
-    write_golden(options.out, load(options.checkpoint))
+    write_golden(options.out, model)
+
+
+def _require_equal(model: Detector, path: Path) -> None:
+    pixels, scores = largest_differences(model, path)
+    print(f"largest difference to torch: boxes {pixels:.2e} px, scores {scores:.2e}")
+    if pixels > _TOLERANCE_PX or scores > _TOLERANCE_SCORE:
+        path.unlink()
+        raise SystemExit("the exported file does not answer as the checkpoint does")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.detector.export", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the model folder")
+    parser.add_argument(
+        "--weights",
+        choices=("float32", "float16"),
+        default="float32",
+        help="what the file holds them as: float16 halves it",
+    )
     parser.add_argument("--source", default="", help="the command that trained it, for the manifest")
     return parser
 

@@ -5,6 +5,7 @@ It shares nothing with the serving code, so that the two can be held against eac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class Detections:
     labels: NDArray[np.int64]
 
 
+Answer = Callable[[torch.Tensor], torch.Tensor]
+"""Pictures uint8 [N, 1, H, W] to what the network answers, float32 [N, 4 + labels, A]: a `Detector`, or its export."""
+
+
 def load(checkpoint: Path) -> Detector:
     """The averaged weights of a training checkpoint, ready to answer."""
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -52,7 +57,7 @@ def detect(
 
 
 def run(
-    model: Detector,
+    model: Answer,
     image: NDArray[np.uint8],
     *,
     scale: float = 1.0,

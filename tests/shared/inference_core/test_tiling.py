@@ -16,8 +16,13 @@ def boxes(*rows: tuple[float, float, float, float], scores: list[float] | None =
     return Boxes(xyxy, np.array(scores or [0.9] * len(rows), np.float32), np.full(len(rows), label))
 
 
-def whole(count: int) -> NDArray[np.bool_]:
-    return np.zeros(count, bool)
+def merge(
+    found: Boxes, cut: list[bool] | None = None, windows: list[Tile] | None = None, iou_max: float = 0.5
+) -> Boxes:
+    """Merged boxes of one tile, or of `windows`, whole unless `cut` says otherwise."""
+    seen = windows or [Tile(0, 0, 640, 640)] * len(found)
+    borders = np.array(cut if cut is not None else [False] * len(found), bool)
+    return tiling.merge(found, borders, tiling.windows_of(seen), iou_max=iou_max)
 
 
 @given(st.integers(1, 9000), st.integers(1, 5000), st.sampled_from([(640, 96), (320, 64), (64, 16)]))
@@ -81,8 +86,8 @@ def test_an_object_about_as_large_as_the_overlap_is_found_once_at_a_border(side:
         assert np.abs(merged.xyxy[0] - target).max() <= 6
 
 
-@given(st.integers(0, 3000), st.integers(0, 1500), st.integers(120, 700), st.integers(120, 600))
-def test_an_object_larger_than_the_overlap_is_found_once(x: int, y: int, wide: int, high: int) -> None:
+@given(st.integers(0, 3000), st.integers(0, 1500), st.integers(8, 1800), st.integers(8, 1200))
+def test_an_object_of_any_size_is_found_once(x: int, y: int, wide: int, high: int) -> None:
     width, height = 3840, 2160
     target = np.array([x, y, min(width, x + wide), min(height, y + high)], np.float32)
     merged = merged_parts(target, width, height, overlap_px=96)
@@ -91,7 +96,7 @@ def test_an_object_larger_than_the_overlap_is_found_once(x: int, y: int, wide: i
 
 
 def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_px: int) -> Boxes:
-    found, cut = [], []
+    found, cut, tiles = [], [], []
     for tile in tiling.plan(width, height, tile_px=640, overlap_px=overlap_px):
         origin = np.array([tile.x, tile.y, tile.x, tile.y], np.float32)
         seen = np.clip((target - origin) / np.float32(tile.shrink), 0, 640)
@@ -100,7 +105,8 @@ def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_p
             moved, border = tiling.to_picture(part, tile, width=width, height=height, overlap_px=overlap_px)
             found.append(moved)
             cut.append(border)
-    return tiling.merge(tiling.join(found), np.concatenate(cut), iou_max=0.5)
+            tiles.extend([tile] * len(moved))
+    return tiling.merge(tiling.join(found), np.concatenate(cut), tiling.windows_of(tiles), iou_max=0.5)
 
 
 def test_a_small_box_at_an_inner_border_is_left_to_the_neighbour_that_sees_it_whole() -> None:
@@ -136,27 +142,57 @@ def test_a_box_past_the_border_of_the_picture_is_clipped_and_one_outside_dropped
 
 
 def test_duplicates_keep_the_best_score() -> None:
-    merged = tiling.merge(boxes((0, 0, 10, 10), (1, 0, 11, 10), scores=[0.6, 0.8]), whole(2), iou_max=0.5)
+    merged = merge(boxes((0, 0, 10, 10), (1, 0, 11, 10), scores=[0.6, 0.8]), iou_max=0.5)
     np.testing.assert_array_equal(merged.xyxy, [[1, 0, 11, 10]])
 
 
 def test_labels_do_not_suppress_each_other() -> None:
     both = tiling.join([boxes((0, 0, 10, 10)), boxes((0, 0, 10, 10), label=1)])
-    assert len(tiling.merge(both, whole(2), iou_max=0.5)) == 2
+    assert len(merge(both)) == 2
 
 
 def test_a_small_whole_box_inside_a_large_one_stays() -> None:
-    assert len(tiling.merge(boxes((0, 0, 100, 100), (10, 10, 20, 20)), whole(2), iou_max=0.5)) == 2
+    assert len(merge(boxes((0, 0, 100, 100), (10, 10, 20, 20)))) == 2
 
 
 def test_a_cut_box_gives_way_to_the_whole_one_even_with_a_better_score() -> None:
-    cut = np.array([True, False])
-    merged = tiling.merge(boxes((0, 0, 6, 10), (0, 0, 10, 10), scores=[0.9, 0.5]), cut, iou_max=0.7)
+    merged = merge(boxes((0, 0, 6, 10), (0, 0, 10, 10), scores=[0.9, 0.5]), [True, False], iou_max=0.7)
     np.testing.assert_array_equal(merged.xyxy, [[0, 0, 10, 10]])
 
 
+LEFT, RIGHT, WHOLE = Tile(0, 0, 640, 640), Tile(544, 0, 640, 640), Tile(0, 0, 1184, 640, shrink=1.85)
+
+
+def test_a_small_whole_object_inside_a_large_cut_one_takes_nothing_away() -> None:
+    found = boxes((600, 100, 620, 120), (300, 50, 640, 300), (544, 50, 900, 300))
+    merged = merge(found, [False, True, True], [LEFT, LEFT, RIGHT])
+    assert {tuple(box) for box in merged.xyxy.tolist()} == {(600, 100, 620, 120), (300, 50, 900, 300)}
+
+
+def test_pieces_of_two_objects_in_one_place_of_the_border_stay_two() -> None:
+    found = boxes((300, 50, 640, 100), (544, 50, 900, 100), (300, 90, 640, 140), (544, 90, 900, 140))
+    merged = merge(found, [True] * 4, [LEFT, RIGHT, LEFT, RIGHT])
+    assert {tuple(box) for box in merged.xyxy.tolist()} == {(300, 50, 900, 100), (300, 90, 900, 140)}
+
+
+def test_pieces_that_nothing_sees_between_are_no_object() -> None:
+    apart = Tile(1088, 0, 640, 640)
+    assert len(merge(boxes((300, 50, 640, 100), (1088, 50, 1300, 100)), [True, True], [LEFT, apart])) == 2
+
+
+def test_a_view_of_the_whole_picture_gives_way_to_a_tile_that_sees_the_object_whole() -> None:
+    """98 x 36 px in the tile; six times smaller, its height came out as half of that."""
+    found = boxes((613, 847, 716, 864), (611, 838, 708, 874), scores=[0.9, 0.5])
+    merged = merge(found, windows=[WHOLE, RIGHT])
+    np.testing.assert_array_equal(merged.xyxy, [[611, 838, 708, 874]])
+
+
+def test_an_object_inside_one_that_only_the_whole_picture_shows_stays() -> None:
+    assert len(merge(boxes((20, 20, 1100, 600), (600, 300, 700, 400)), windows=[WHOLE, RIGHT])) == 2
+
+
 def test_nothing_found_is_an_empty_list() -> None:
-    assert len(tiling.merge(tiling.join([]), whole(0), iou_max=0.5)) == 0
+    assert len(merge(tiling.join([]))) == 0
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -165,7 +201,7 @@ def test_suppression_agrees_with_a_plain_one(seed: int) -> None:
     corner = rng.integers(0, 60, (30, 2))
     xyxy = np.concatenate([corner, corner + rng.integers(4, 30, (30, 2))], axis=1).astype(np.float32)
     many = Boxes(xyxy, (rng.permutation(30) / 30).astype(np.float32), rng.integers(0, 3, 30))
-    merged, suppressed = tiling.merge(many, whole(30), iou_max=0.4), tiling.suppress(many, iou_max=0.4)
+    merged, suppressed = merge(many, iou_max=0.4), tiling.suppress(many, iou_max=0.4)
     kept: list[int] = []
     for index in np.argsort(-many.scores):
         if all(many.labels[k] != many.labels[index] or iou(xyxy[k], xyxy[index]) <= 0.4 for k in kept):
