@@ -13,8 +13,9 @@ from loadtest.paths import SLO
 from tier_measure.errors import MeasureError
 from tier_measure.tables import count_text, work_text
 
-ACCURACIES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1)
-"""Where an axis of accuracy may be marked."""
+SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1)
+"""Marks of an axis of accuracy, where it is wide enough to hold some."""
+MARKS_MIN = 3
 _ERRORS_FROM = 0.95
 """Where the best accuracy is above, the axis is one of errors: equal steps halve what is wrong. On an even axis
 0.98 and 0.99 would lie on each other, though one misses twice as much as the other."""
@@ -46,6 +47,7 @@ class Picture:
     """All that is drawn."""
 
     title: str
+    subtitle: str
     metric: str
     curves: tuple[Curve, ...]
     targets: tuple[Target, ...]
@@ -55,6 +57,13 @@ class Picture:
         """Of every point."""
         return [accuracy_of(point) for curve in self.curves for point in curve.points]
 
+    def span_ms(self) -> tuple[float, float]:
+        """The times to show: all points and targets, with room for their labels."""
+        times = [point.p50_ms for curve in self.curves for point in curve.points]
+        times += [target.bound_ms for target in self.targets]
+        room = max((max(times) / min(times)) ** 0.07, 1.3)
+        return min(times) / room, max(times) * room
+
     def height(self, accuracy: float) -> float:
         """Where an accuracy stands on the axis."""
         if max(self.accuracies) <= _ERRORS_FROM or self.metric in _SMALLER_IS_BETTER:
@@ -62,9 +71,23 @@ class Picture:
         return -math.log10(max(1 - accuracy, _ERROR_MIN))
 
     def marks(self) -> list[float]:
-        """Accuracies to mark on the axis: those within what is drawn; empty where the values are no shares."""
+        """Accuracies to mark on the axis: round ones between the lowest and the highest."""
         low, high = min(self.accuracies), max(self.accuracies)
-        return [mark for mark in ACCURACIES if low - 0.1 <= mark <= high] if low >= 0 and high <= 1 else []
+        shares = [mark for mark in SHARES if low <= mark <= high]
+        return shares if len(shares) >= MARKS_MIN else round_marks(low, high)
+
+
+def round_marks(low: float, high: float) -> list[float]:
+    """At least three multiples of 1, 2 or 5 times a power of ten between `low` and `high`; `low` where they are one."""
+    if high <= low:
+        return [low]
+    power = math.floor(math.log10(high - low)) + 1
+    steps = (factor * 10.0 ** (power - down) for down in range(4) for factor in (5, 2, 1))
+    for step in steps:
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first + 1 >= MARKS_MIN:
+            return [round(step * at, 12) for at in range(first, last + 1)]
+    return [low, high]
 
 
 def picture_of(measurements: Sequence[Measurement], slo: Path = SLO) -> Picture:
@@ -79,7 +102,9 @@ def picture_of(measurements: Sequence[Measurement], slo: Path = SLO) -> Picture:
     curves = [curve for measurement in measurements for curve in _curves(measurement, alone=len(measurements) == 1)]
     families = ", ".join(dict.fromkeys(point.family for point in points))
     title = families if len(measurements) > 1 else f"{families} on {machine_text(measurements[0])}"
-    return Picture(title, metrics.pop(), tuple(curves), targets_of(points, slo))
+    point = "variant" if points[0].scale is None else "variant@scale"
+    subtitle = f"{measurements[0].workload}; each point is a {point}, the line is the Pareto front"
+    return Picture(title, subtitle, metrics.pop(), tuple(curves), targets_of(points, slo))
 
 
 def _curves(measurement: Measurement, *, alone: bool) -> Iterable[Curve]:

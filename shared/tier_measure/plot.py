@@ -42,7 +42,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 DPI = 160
-SUBTITLE = "each point is a variant@scale; the line is the Pareto front"
 
 
 def write_plots(stem: Path, picture: Picture) -> list[Path]:
@@ -64,7 +63,7 @@ def _draw(picture: Picture) -> Figure:
     _set_axes(axes, picture)
     _draw_targets(axes, picture)
     figure.text(0.075, 0.955, picture.title, fontsize=13, fontweight="bold")
-    figure.text(0.075, 0.92, SUBTITLE, fontsize=9.5, color=MUTED)
+    figure.text(0.075, 0.92, picture.subtitle, fontsize=9.5, color=MUTED)
     # The corner of what is slow and inaccurate is the emptiest: what lies there is never on a front.
     axes.legend(loc="lower right", fontsize=9.5, frameon=True, framealpha=0.9, edgecolor="none", borderaxespad=0.8)
     _write_labels(axes, picture)
@@ -95,18 +94,17 @@ def _place(picture: Picture, point: Point) -> tuple[float, float]:
 
 
 def _set_axes(axes: Axes, picture: Picture) -> None:
-    times = [point.p50_ms for curve in picture.curves for point in curve.points]
-    times += [target.bound_ms for target in picture.targets]
+    low_ms, high_ms = picture.span_ms()
     heights = [picture.height(value) for value in picture.accuracies]
     room = (max(heights) - min(heights) or 0.1) * 0.1
-    axes.set(xscale="log", xlim=(min(times) / 1.5, max(times) * 1.5), ylim=(min(heights) - room, max(heights) + room))
+    axes.set(xscale="log", xlim=(low_ms, high_ms), ylim=(min(heights) - room, max(heights) + room))
     axes.set(xlabel="response time, median, one caller (logarithmic)", ylabel=picture.metric)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(times) / min(times) < 2000 else (1.0,)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high_ms / low_ms < 3000 else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: bound_text(ms)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    if marks := picture.marks():
-        axes.yaxis.set_major_locator(FixedLocator([picture.height(mark) for mark in marks]))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda _, at: f"{marks[at]:g}" if at is not None else ""))
+    marks = picture.marks()
+    axes.yaxis.set_major_locator(FixedLocator([picture.height(mark) for mark in marks]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda _, at: f"{marks[at]:g}" if at is not None else ""))
 
 
 def _draw_targets(axes: Axes, picture: Picture) -> None:
