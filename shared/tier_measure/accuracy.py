@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inference_core.errors import InferenceError
-from inference_core.manifest import ClassificationOutput, DetectionOutput, Manifest, TabularInput, read_manifest
+from inference_core.errors import InferenceError, StartupError
+from inference_core.manifest import TABULAR_TASKS, ClassificationOutput, DetectionOutput, Manifest, read_manifest
 from inference_core.session import Provider
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -23,7 +23,7 @@ from training.scoring import SCORE_MIN, scale_key, score_detections
 from tier_measure.block import open_pipeline
 from tier_measure.errors import MeasureError
 from tier_measure.labelled import read_labelled
-from tier_measure.workload import Row, read_rows
+from tier_measure.workload import Row, columns_of, read_rows
 
 ROWS_AT_ONCE = 500
 
@@ -34,7 +34,7 @@ class AccuracyRequest:
 
     folder: str
     data: str
-    """As `--data` names it."""
+    """A file or a folder."""
     target: str
     """Column of a CSV file that holds the right answer; empty: the one that the model does not take."""
     scale: float
@@ -57,17 +57,20 @@ def stated_accuracy(manifest: Manifest, scale: float | None) -> Accuracy | None:
 def measure_accuracy(request: AccuracyRequest) -> Accuracy:
     """The accuracy on labelled data. Raises MeasureError for data that does not fit the model."""
     manifest = read_manifest(Path(request.folder))
-    if isinstance(manifest.input, TabularInput):
-        return _rows_accuracy(manifest, manifest.input, request)
+    if manifest.task in TABULAR_TASKS:
+        return _rows_accuracy(manifest, request)
     return _detection_accuracy(manifest, request)
 
 
 def _detection_accuracy(manifest: Manifest, request: AccuracyRequest) -> Accuracy:
     assert isinstance(manifest.output, DetectionOutput)
-    labelled = read_labelled(request.data, manifest.output.labels)
+    labelled = read_labelled(Path(request.data), manifest.output.labels)
     eager = dataclasses.replace(manifest, output=dataclasses.replace(manifest.output, score_min=SCORE_MIN))
     pipeline = open_pipeline(eager, request.threads, request.provider)
-    found = [pipeline.predict(picture.body, scale=request.scale).fields["detections"] for picture in labelled.pictures]
+    found = [
+        pipeline.predict(picture.file.read_bytes(), scale=request.scale).fields["detections"]
+        for picture in labelled.pictures
+    ]
     truths = [picture.truth for picture in labelled.pictures]
     score = score_detections(truths, found, manifest.output.labels, manifest.output.score_min)
     if np.isnan(score.map_50):
@@ -75,14 +78,14 @@ def _detection_accuracy(manifest: Manifest, request: AccuracyRequest) -> Accurac
     return Accuracy("mAP@0.5", score.map_50, labelled.text, len(truths), score.more())
 
 
-def _rows_accuracy(manifest: Manifest, columns: TabularInput, request: AccuracyRequest) -> Accuracy:
+def _rows_accuracy(manifest: Manifest, request: AccuracyRequest) -> Accuracy:
     path = Path(request.data)
-    rows = read_rows(path)
-    target = request.target or target_column(rows[0], columns.columns, path)
+    rows, columns = read_rows(path), columns_of(manifest)
+    target = request.target or target_column(rows[0], columns, path)
     if target not in rows[0]:
         raise MeasureError(f"{path} has no column {target!r}; it has {', '.join(rows[0])}.")
     try:
-        asked = [{name: row[name] for name in columns.columns} for row in rows]
+        asked = [{name: row[name] for name in columns} for row in rows]
     except KeyError as error:
         raise MeasureError(f"{path} has no column {error}, which {manifest.name} takes.") from None
     pipeline = open_pipeline(manifest, request.threads, request.provider)
@@ -143,7 +146,7 @@ def main() -> int:
     """One model at one scale; what does not fit is a sentence on standard error and exit status 2."""
     try:
         accuracy = measure_accuracy(AccuracyRequest(**json.load(sys.stdin)))
-    except (InferenceError, MeasureError) as error:
+    except (InferenceError, StartupError, MeasureError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     json.dump(asdict(accuracy), sys.stdout)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from inference_core.manifest import ImageInput, Manifest
+from inference_core.manifest import TABULAR_TASKS, ImageInput, Manifest
 from inference_core.session import Provider
 from tier_planner.measurements import Accuracy, Measurement, Point, quantile
 from tier_planner.records import Machine
@@ -40,7 +40,8 @@ def assemble(
 def _point(setting: Setting, journal: Journal, provider: Provider) -> Point:
     manifest, blocks = setting.manifest, journal.find(block=setting.key)
     batch, pixels = setting.rows or 1, None
-    if isinstance(manifest.input, ImageInput):
+    if manifest.task not in TABULAR_TASKS:
+        assert isinstance(manifest.input, ImageInput)
         tiles = blocks[0]["steps"]
         batch, pixels = min(manifest.input.tile_batch, tiles), tiles * manifest.input.tile_px**2
     latencies_ms = tuple(value for block in blocks for value in block["latencies_ms"])

@@ -12,8 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from inference_core.detection import SCALE_MIN, DetectionPipeline
-from inference_core.errors import InferenceError
-from inference_core.manifest import ImageInput, Manifest, TabularInput, read_manifest
+from inference_core.errors import InferenceError, StartupError
+from inference_core.manifest import TABULAR_TASKS, Manifest, read_manifest
 from inference_core.registry import Pipeline
 from inference_core.session import Provider, Session
 from inference_core.tabular import TabularPipeline
@@ -59,9 +59,9 @@ class BlockReport:
 def open_pipeline(manifest: Manifest, threads: int, provider: Provider = "cpu") -> Pipeline:
     """The model as a tier serves it. Raises ManifestError for a task that answers no `predict`."""
     session = Session(manifest.model_bytes, threads=threads, provider=provider)
-    if isinstance(manifest.input, ImageInput):
-        return DetectionPipeline(manifest, session, pixels_max=_UNBOUNDED, side_max=_UNBOUNDED)
-    return TabularPipeline(manifest, session, rows_max=_UNBOUNDED)
+    if manifest.task in TABULAR_TASKS:
+        return TabularPipeline(manifest, session, rows_max=_UNBOUNDED)
+    return DetectionPipeline(manifest, session, pixels_max=_UNBOUNDED, side_max=_UNBOUNDED)
 
 
 def measure_block(request: BlockRequest) -> BlockReport:
@@ -77,7 +77,7 @@ def measure_block(request: BlockRequest) -> BlockReport:
     def answer() -> dict[str, float]:
         return pipeline.predict(body, scale=request.scale, watch=count).timings_ms
 
-    if not isinstance(manifest.input, TabularInput):
+    if manifest.task not in TABULAR_TASKS:
         pipeline.predict(body, scale=SCALE_MIN)  # a tile or so: the first run of a session allocates
     latencies_ms, stages_ms = _repeat(answer, request.box_s, request.repetitions_max)
     memory_mib = memory_peak_mib()
@@ -145,7 +145,7 @@ def main() -> int:
     """One block; a model that cannot answer is a sentence on standard error and exit status 2."""
     try:
         report = measure_block(BlockRequest(**json.load(sys.stdin)))
-    except InferenceError as error:
+    except (InferenceError, StartupError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     json.dump(asdict(report), sys.stdout)

@@ -17,8 +17,8 @@ SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.99
 """Marks of an axis of accuracy, where it is wide enough to hold some."""
 MARKS_MIN = 3
 _ERRORS_FROM = 0.95
-"""Where the best accuracy is above, the axis is one of errors: equal steps halve what is wrong. On an even axis
-0.98 and 0.99 would lie on each other, though one misses twice as much as the other."""
+"""Where the best accuracy is above, the axis is one of errors: equal steps leave the same share of what is wrong. On an
+even axis 0.98 and 0.99 would lie on each other, though one misses twice as much as the other."""
 _ERROR_MIN = 1e-4
 _TIERS = {"function": "function", "container": "container", "gpu": "GPU"}
 _SMALLER_IS_BETTER = ("RMSE", "MAE")

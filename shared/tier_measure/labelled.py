@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from PIL import Image
 from training.boards import LABELS
-from training.evaluate import make_samples, truth_of
+from training.evaluate import make_samples
 from training.scoring import Truth
 from training.seeds import EVALUATION_START
 
@@ -25,13 +25,8 @@ PICTURE_ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 class LabelledPicture:
     """A picture as a client would send it, and what it holds."""
 
-    source: bytes | Path
+    file: Path
     truth: Truth
-
-    @property
-    def body(self) -> bytes:
-        """The encoded picture."""
-        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -42,57 +37,85 @@ class LabelledSet:
     pictures: list[LabelledPicture]
 
 
-def read_labelled(data: str, labels: Sequence[str]) -> LabelledSet:
-    """The labelled pictures that `data` names, their labels as indexes of `labels`, the model's. Raises MeasureError
-    for what cannot be read, and for a label that the model does not know.
+def read_labelled(path: Path, labels: Sequence[str]) -> LabelledSet:
+    """The labelled pictures at `path`, their labels as indexes of `labels`, the model's. Raises MeasureError for what
+    cannot be read, and for a label that the model does not know.
     """
-    if match := BOARDS.fullmatch(data):
-        return _boards(int(match[1]), int(match[2] or 3840), int(match[3] or 2160), labels)
-    path = Path(data)
     if path.is_dir():
         found = LabelledSet(f"YOLO folder {path.name}", list(_yolo(path, labels)))
     elif path.suffix == ".json":
-        found = LabelledSet(f"COCO file {path.name}", list(_coco(path, labels)))
+        document = _document(path)
+        text = (document.get("info") or {}).get("description") or f"COCO file {path.name}"
+        found = LabelledSet(text, list(_coco(path, document, labels)))
     else:
-        raise MeasureError(f"--data {data}: must be a COCO file (.json), a YOLO folder, boards:N, or CSV for tables.")
+        raise MeasureError(f"--data {path}: must be a COCO file (.json), a YOLO folder, boards:N, or CSV for tables.")
     if not found.pictures:
-        raise MeasureError(f"--data {data}: holds no labelled pictures.")
+        raise MeasureError(f"--data {path}: holds no labelled pictures.")
     return found
 
 
-def _boards(count: int, width: int, height: int, labels: Sequence[str]) -> LabelledSet:
+def draw_boards(data: str, folder: Path) -> Path | None:
+    """For `boards:N` the boards of the evaluation as a COCO file in `folder`: drawing one takes a second, and every
+    variant looks at them at every scale. None for other data.
+    """
+    if not (match := BOARDS.fullmatch(data)):
+        return None
+    count, width, height = int(match[1]), int(match[2] or 3840), int(match[3] or 2160)
     if not count:
         raise MeasureError("--data boards:0: at least one board is needed.")
-    indexes = np.array([_index(label, labels, "boards") for label in LABELS])
-    pictures = []
-    for sample in make_samples(count, width, height):
-        truth = truth_of(sample.board)
-        truth = Truth(truth.width, truth.height, truth.boxes, indexes[truth.labels])
-        pictures.append(LabelledPicture(sample.body, truth))
-    return LabelledSet(f"generated boards, {width} x {height} px, seeds {EVALUATION_START} and up", pictures)
+    images, annotations = [], []
+    for number, sample in enumerate(make_samples(count, width, height)):
+        name = f"{number}.jpg"
+        (folder / name).write_bytes(sample.body)
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        for (x1, y1, x2, y2), label in zip(sample.board.boxes.tolist(), sample.board.labels.tolist(), strict=True):
+            annotations.append({"image_id": number, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1]})
+    path = folder / "boards.json"
+    text = f"generated boards, {width} x {height} px, seeds {EVALUATION_START} and up"
+    categories = [{"id": index, "name": label} for index, label in enumerate(LABELS)]
+    document = {"info": {"description": text}, "categories": categories, "images": images, "annotations": annotations}
+    path.write_text(json.dumps(document))
+    return path
 
 
-def _coco(path: Path, labels: Sequence[str]) -> Iterator[LabelledPicture]:
-    """Pictures lie beside the file, or in its `images` folder."""
+def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MeasureError(f"{path} cannot be read as COCO annotations: {error}.") from None
+    return document if isinstance(document, dict) else {}
+
+
+def _coco(path: Path, document: dict[str, Any], labels: Sequence[str]) -> Iterator[LabelledPicture]:
+    """Pictures lie beside the file, or in its `images` folder."""
+    try:
         categories = {category["id"]: str(category["name"]) for category in document["categories"]}
         annotations: dict[Any, list[dict[str, Any]]] = {}
         for annotation in document["annotations"]:
             annotations.setdefault(annotation["image_id"], []).append(annotation)
         images = [(image, annotations.get(image["id"], [])) for image in document["images"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for image, objects in images:
+            yield _coco_picture(path, image, objects, categories, labels)
+    except (KeyError, TypeError, ValueError) as error:
         raise MeasureError(f"{path} cannot be read as COCO annotations: {error!r}.") from None
-    for image, objects in images:
-        places = (path.parent / image["file_name"], path.parent / "images" / image["file_name"])
-        file = next((place for place in places if place.is_file()), None)
-        if file is None:
-            raise MeasureError(f"{path} names the picture {image['file_name']}, which is not beside it.")
-        corners = [(x, y, x + w, y + h) for x, y, w, h in (found["bbox"] for found in objects)]
-        names = [categories[found["category_id"]] for found in objects]
-        crowd = frozenset(row for row, found in enumerate(objects) if found.get("iscrowd"))
-        indexes = [_index(name, labels, str(path)) for name in names]
-        yield LabelledPicture(file, _truth((image["width"], image["height"]), corners, indexes, crowd))
+
+
+def _coco_picture(
+    path: Path,
+    image: dict[str, Any],
+    objects: list[dict[str, Any]],
+    categories: dict[Any, str],
+    labels: Sequence[str],
+) -> LabelledPicture:
+    places = (path.parent / image["file_name"], path.parent / "images" / image["file_name"])
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise MeasureError(f"{path} names the picture {image['file_name']}, which is not beside it.")
+    corners = [(x, y, x + w, y + h) for x, y, w, h in (found["bbox"] for found in objects)]
+    names = [categories[found["category_id"]] for found in objects]
+    crowd = frozenset(row for row, found in enumerate(objects) if found.get("iscrowd"))
+    indexes = [_index(name, labels, str(path)) for name in names]
+    return LabelledPicture(file, _truth((image["width"], image["height"]), corners, indexes, crowd))
 
 
 def _yolo(folder: Path, labels: Sequence[str]) -> Iterator[LabelledPicture]:

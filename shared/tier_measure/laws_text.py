@@ -10,6 +10,8 @@ from tier_measure.tables import count_text, time_text, work_text
 
 _BENT = 0.05
 """A share of the time that moves by less over the scales bends nothing."""
+_ASKEW = 0.02
+"""An exponent of the pixels seen that is nearer to 1 bends nothing."""
 
 
 def laws_text(measurement: Measurement) -> str:
@@ -120,7 +122,7 @@ def _bent(law: Resolution) -> str:
         f"{law.shares[smallest].get(stage, 0):.0%} at {smallest:g}"
         for stage in bending
     ]
-    if law.seen:
+    if law.seen and abs(law.seen.value - 1) >= _ASKEW:
         seen = f"tiling: the graph sees pixels^{law.seen.value:.2f}, as tiles overlap and one holds the whole picture"
         parts.insert(0, seen)
     return f"bent by {'; '.join(parts)}" if parts else f"no stage bends it: none moves by {_BENT:.0%} of the time"

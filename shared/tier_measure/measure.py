@@ -4,14 +4,15 @@ import argparse
 import json
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 
 from inference_core.cpu import usable_cores
-from inference_core.errors import InferenceError
-from inference_core.manifest import TabularInput
+from inference_core.errors import InferenceError, StartupError
+from inference_core.manifest import TABULAR_TASKS
 from inference_core.session import require_cuda
 from tier_planner.measurements import Measurement, read_measurement, write_measurement
 from tier_planner.tables import TableError
@@ -23,10 +24,11 @@ from tier_measure.accuracy import AccuracyRequest
 from tier_measure.assemble import accuracy_key, assemble
 from tier_measure.errors import MeasureError
 from tier_measure.journal import Journal
+from tier_measure.labelled import draw_boards
 from tier_measure.laws_text import laws_document, laws_text
 from tier_measure.rounds import Rounds, run_module
 from tier_measure.settings import FULL, QUICK, ROWS, SCALES, Pace, Setting, chosen, quick, settings_of, thread_counts
-from tier_measure.tables import markdown_table, terminal_table
+from tier_measure.tables import markdown_table, quiet_text, terminal_table
 from tier_measure.workload import Workload, board_workload, file_workload, rows_workload
 
 OUT = ROOT / "build" / "measure"
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         out = options.out or OUT / f"{options.name}.json"
         measurement = _measure(options, shlex.join(["tiers", "measure", *arguments]), out)
-    except (MeasureError, InferenceError, TableError) as error:
+    except (MeasureError, InferenceError, StartupError, TableError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except KeyboardInterrupt:
@@ -80,7 +82,8 @@ def main(arguments: Sequence[str]) -> int:
         document = {"record": str(out), "measurement": asdict(measurement), "laws": laws_document(measurement)}
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
         return 0
-    sys.stdout.write(f"{terminal_table(measurement)}\n\n{laws_text(measurement)}\n\nrecord: {out}\n")
+    parts = [terminal_table(measurement), quiet_text(measurement), laws_text(measurement), f"record: {out}"]
+    sys.stdout.write("\n\n".join(parts) + "\n")
     return 0
 
 
@@ -112,10 +115,10 @@ def _measure(options: argparse.Namespace, command: str, out: Path) -> Measuremen
         console.say(f"{len(journal.findings)} findings taken up from {journal.path}")
     else:
         journal.start()
+    if options.data:  # first, as data that does not fit the models is known at once
+        _measure_accuracies(settings, journal, options, console)
     rounds = Rounds(settings, workload, _pace(options), options.provider, usable_cores())
     rounds.run(journal, Progress(console))
-    if options.data:
-        _measure_accuracies(settings, journal, options, console)
     measurement = assemble(
         journal, settings, options.provider, machine=machine, command=command, workload=workload.text
     )
@@ -141,7 +144,7 @@ def _settings(options: argparse.Namespace) -> list[Setting]:
 
 def _workload(options: argparse.Namespace, settings: Sequence[Setting]) -> Workload:
     manifests = [setting.manifest for setting in settings]
-    if isinstance(manifests[0].input, TabularInput):
+    if manifests[0].task in TABULAR_TASKS:
         counts = sorted({setting.rows for setting in settings if setting.rows})
         return rows_workload(manifests, Path(options.data) if options.data else None, counts)
     if options.picture:
@@ -154,22 +157,24 @@ def _measure_accuracies(
 ) -> None:
     """One accuracy for each variant and scale, on the data that was named."""
     distinct = {accuracy_key(setting): setting for setting in settings}
-    for number, (key, setting) in enumerate(distinct.items()):
-        console.tick(f"accuracy {number + 1} of {len(distinct)}: {key}")
-        if journal.find(accuracy=key):
-            continue
-        request = AccuracyRequest(
-            folder=str(setting.manifest.folder),
-            data=options.data,
-            target=options.target,
-            scale=setting.scale or 1.0,
-            threads=usable_cores(),
-            provider=options.provider,
-        )
-        # No limit of time: a large labelled set takes as long as it takes.
-        figures = run_module("tier_measure.accuracy", asdict(request), key, timeout_s=None)
-        journal.add(accuracy=key, figures=figures)
-    console.say(f"accuracy: {len(distinct)} measured")
+    missing = {key: setting for key, setting in distinct.items() if not journal.find(accuracy=key)}
+    with tempfile.TemporaryDirectory() as folder:
+        console.tick("accuracy: reading the data")
+        data = (missing and draw_boards(options.data, Path(folder))) or options.data
+        for number, (key, setting) in enumerate(missing.items()):
+            console.tick(f"accuracy {number + 1} of {len(missing)}: {key}")
+            request = AccuracyRequest(
+                folder=str(setting.manifest.folder),
+                data=str(data),
+                target=options.target,
+                scale=setting.scale or 1.0,
+                threads=usable_cores(),
+                provider=options.provider,
+            )
+            # No limit of time: a large labelled set takes as long as it takes.
+            figures = run_module("tier_measure.accuracy", asdict(request), key, timeout_s=None)
+            journal.add(accuracy=key, figures=figures)
+    console.say(f"accuracy: measured at {len(missing)} settings")
 
 
 class Progress:

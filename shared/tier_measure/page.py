@@ -73,7 +73,7 @@ def _lay_out(figure: go.Figure, picture: Picture) -> None:
         template="plotly_white",
         title={
             "text": picture.title,
-            "subtitle": {"text": "each point is a variant@scale; the line is the Pareto front"},
+            "subtitle": {"text": picture.subtitle},
         },
         font={"color": INK, "family": "system-ui, sans-serif"},
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.1},

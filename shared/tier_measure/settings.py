@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference_core.detection import SCALE_MIN
-from inference_core.manifest import ImageInput, Manifest, TabularInput
+from inference_core.manifest import TABULAR_TASKS, Manifest
 from inference_core.registry import read_manifests
 
 from tier_measure.errors import MeasureError
@@ -45,10 +45,12 @@ class Pace:
     """In one block."""
     again_s_max: float = float("inf")
     """A block that took longer is not taken again: what is left of the time goes to the others."""
+    again_until_s: float = float("inf")
+    """After this time no block is taken again."""
 
 
 FULL = Pace(rounds=3, box_s=1.5, repetitions_max=40)
-QUICK = Pace(rounds=3, box_s=0.3, repetitions_max=10, again_s_max=3.0)
+QUICK = Pace(rounds=3, box_s=0.3, repetitions_max=10, again_s_max=2.5, again_until_s=110.0)
 
 
 def thread_counts(cores: int) -> list[int]:
@@ -66,9 +68,9 @@ def chosen(models_dir: Path, name: str) -> list[Manifest]:
             f'{models_dir} has no model or family "{name}"; it has {", ".join(sorted(names)) or "none"}.'
         )
     for manifest in found:
-        if not isinstance(manifest.input, ImageInput | TabularInput):
+        if manifest.task == "tensor":
             raise MeasureError(f"{manifest.name} is a {manifest.task} model: what to send it is not known.")
-        if type(manifest.input) is not type(found[0].input):
+        if (manifest.task in TABULAR_TASKS) != (found[0].task in TABULAR_TASKS):
             raise MeasureError(f"{name} holds both pictures' and tables' models; name one model.")
     return sorted(found, key=lambda manifest: (manifest.folder / manifest.file).stat().st_size)
 
@@ -82,7 +84,7 @@ def settings_of(
     found = []
     for manifest in manifests:
         works: list[tuple[float | None, int | None]] = [(scale, None) for scale in scales]
-        if isinstance(manifest.input, TabularInput):
+        if manifest.task in TABULAR_TASKS:
             works = [(None, count) for count in rows]
         found += [Setting(manifest, scale, count, n) for scale, count in works for n in threads]
     return found

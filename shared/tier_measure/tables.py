@@ -6,6 +6,8 @@ from tier_planner.laws import alike
 from tier_planner.measurements import Measurement, Point
 
 GAP = "  "
+QUIET_SPREAD_MAX = 0.1
+ANSWERS_MIN = 3
 HEADS = ("variant", "work", "threads", "accuracy", "p50", "p95", "spread", "answers", "per_s", "callers", "memory")
 
 
@@ -36,6 +38,19 @@ def terminal_table(measurement: Measurement) -> str:
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = [_aligned(row, widths) for row in rows]
     return "\n".join([lines[0], GAP.join("-" * width for width in widths), *lines[1:]])
+
+
+def quiet_text(measurement: Measurement) -> str:
+    """How fast a core is and how quiet the machine was, with what makes the figures less than they seem."""
+    kernel = measurement.calibration
+    machine = f"{measurement.machine.cpu}, {measurement.machine.cores_visible} cores"
+    speed = f"{kernel.gflops_per_core:.0f} GFLOP/s a core, spread {kernel.spread:.0%}"
+    lines = [f"{measurement.workload}, on {machine}: {speed}"]
+    if kernel.spread > QUIET_SPREAD_MAX:
+        lines.append(f"Not a quiet machine (spread above {QUIET_SPREAD_MAX:.0%}): measure again with no load beside.")
+    if few := sum(len(point.latencies_ms) < ANSWERS_MIN for point in measurement.points):
+        lines.append(f"{few} of {len(measurement.points)} settings stand on fewer than {ANSWERS_MIN} answers.")
+    return "\n".join(lines)
 
 
 def _line(point: Point) -> tuple[str, ...]:

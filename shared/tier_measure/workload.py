@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference_core.manifest import Manifest, TabularInput
+from inference_core.manifest import TABULAR_TASKS, Manifest
 from PIL import Image
 from training.boards import make_board
 
@@ -29,10 +29,10 @@ class Workload:
 
     def body(self, manifest: Manifest, rows: int | None) -> bytes:
         """What `predict` of the model is asked: the picture, or as many rows (those there are, over and over)."""
-        if not isinstance(manifest.input, TabularInput):
+        if manifest.task not in TABULAR_TASKS:
             return self.picture
         known = self.rows or _golden_rows(manifest)
-        columns = manifest.input.columns
+        columns = columns_of(manifest)
         try:
             asked = [{name: known[at % len(known)][name] for name in columns} for at in range(rows or 1)]
         except KeyError as error:
@@ -68,8 +68,14 @@ def rows_workload(manifests: Sequence[Manifest], data: Path | None, counts: Sequ
         if not rows:
             _golden_rows(manifest)
     *few, most = map(str, counts)
-    count = f"{', '.join(few)} and {most} rows" if few else f"{most} rows"
+    count = f"{', '.join(few)} and {most} rows" if few else "1 row" if most == "1" else f"{most} rows"
     return Workload(f"{count} of {data.name if data else 'the golden rows'}, JSON", b"", rows)
+
+
+def columns_of(manifest: Manifest) -> tuple[str, ...]:
+    """What a tabular model takes, by name."""
+    columns: tuple[str, ...] = getattr(manifest.input, "columns", ())
+    return columns
 
 
 def read_rows(path: Path) -> list[Row]:
