@@ -16,6 +16,7 @@ from tier_measure.plot import write_plots
 
 OUT = ROOT / "build" / "chart"
 NAME = "accuracy-over-time"
+KINDS = ("png", "svg", "html")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,13 +27,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="what `tiers measure` wrote")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where PNG, SVG and HTML go")
     parser.add_argument("--name", default=NAME, help=f"of the files, less their endings (default: {NAME})")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help=f"(default: {' '.join(KINDS)})")
     options = parser.parse_args(arguments)
     try:
         picture = picture_of([read_measurement(path) for path in options.records])
     except (MeasureError, TableError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    stem = options.out / options.name
-    for path in [*write_plots(stem, picture), write_page(stem.with_name(f"{options.name}.html"), picture)]:
+    paths = [options.out / f"{options.name}.{kind}" for kind in options.kinds]
+    write_plots([path for path in paths if path.suffix != ".html"], picture)
+    for path in paths:
+        if path.suffix == ".html":
+            write_page(path, picture)
         sys.stdout.write(f"{path}\n")
     return 0

@@ -1,6 +1,6 @@
 """The chart as PNG and SVG (Matplotlib): accuracy over response time, a curve a machine and power."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,14 @@ STYLE: dict[Any, Any] = {
 DPI = 160
 
 
-def write_plots(stem: Path, picture: Picture) -> list[Path]:
-    """`stem`.png and `stem`.svg; the same records give the same bytes."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
+def write_plots(paths: Sequence[Path], picture: Picture) -> None:
+    """Draw the chart into each of `paths`, PNG or SVG by its ending; the same records give the same bytes."""
     with mpl.rc_context(STYLE):
         figure = _draw(picture)
-        paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-        figure.savefig(paths[0], dpi=DPI, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
-    return paths
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            facts = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
+            figure.savefig(path, dpi=DPI, metadata=facts)
 
 
 def _draw(picture: Picture) -> Figure:

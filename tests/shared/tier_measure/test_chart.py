@@ -44,6 +44,11 @@ def test_the_same_record_gives_the_same_files(record: Path, tmp_path: Path) -> N
     assert b"<dc:date>" not in first[".svg"]
 
 
+def test_only_the_kinds_that_were_asked_for_are_written(record: Path, tmp_path: Path) -> None:
+    assert main([str(record), "--out", str(tmp_path / "out"), "--kinds", "svg", "--name", "mine"]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.svg"]
+
+
 def test_every_point_of_the_front_is_labelled_and_the_targets_are_named(record: Path, tmp_path: Path) -> None:
     svg = drawn(tmp_path / "out", record)[".svg"].decode()
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
