@@ -9,11 +9,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 from tier_planner.measurements import Point
 
 from tier_measure.curves import Curve, Picture, accuracy_of, bound_text, label_of
-from tier_measure.labels import Labels
+from tier_measure.labels import Box, Labels
 
 # Okabe and Ito: told apart by those who see colours otherwise, too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -137,12 +136,12 @@ def _write_labels(axes: Axes, picture: Picture) -> None:
                     labels.place(label_of(point), *_place(picture, point), needed=needed, colour=shade, size=size)
 
 
-def _obstacles(axes: Axes, picture: Picture) -> Iterator[Bbox]:
+def _obstacles(axes: Axes, picture: Picture) -> Iterator[Box]:
     """Boxes over every point, along every front and along the targets, in pixels."""
     for curve in picture.curves:
         for point in curve.points:
             x, y = axes.transData.transform(_place(picture, point))
-            yield Bbox.from_bounds(x - SIDE / 2, y - SIDE / 2, SIDE, SIDE)
+            yield x - SIDE / 2, y - SIDE / 2, x + SIDE / 2, y + SIDE / 2
         for first, second in pairwise(curve.front):
             (x1, y1), (x2, y2) = (
                 axes.transData.transform((point.p50_ms, picture.height(accuracy_of(point))))
@@ -151,10 +150,11 @@ def _obstacles(axes: Axes, picture: Picture) -> Iterator[Bbox]:
             steps = 24
             for step in range(steps + 1):
                 x, y = x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps
-                yield Bbox.from_bounds(x - 2, y - 2, 4, 4)
+                yield x - 2, y - 2, x + 2, y + 2
     legend = axes.get_legend()
     assert legend is not None
-    yield legend.get_window_extent()
+    x0, y0, x1, y1 = legend.get_window_extent().extents
+    yield x0, y0, x1, y1
     for target in picture.targets:
         x, _ = axes.transData.transform((target.bound_ms, 0))
-        yield Bbox.from_bounds(x - 2, axes.bbox.y0, 4, axes.bbox.height)
+        yield x - 2, axes.bbox.y0, x + 2, axes.bbox.y1

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tier_measure.chart import NAME, main
+from tier_measure.chart import KINDS, NAME, main
 from tier_measure.curves import front, label_of, picture_of, round_marks
 from tier_measure.errors import MeasureError
 from tier_planner.measurements import Accuracy, Measurement, write_measurement
@@ -23,8 +23,8 @@ def record(tmp_path: Path) -> Path:
     return path
 
 
-def drawn(out: Path, *records: Path) -> dict[str, bytes]:
-    assert main([*map(str, records), "--out", str(out)]) == 0
+def drawn(out: Path, *records: Path, kinds: tuple[str, ...] = KINDS) -> dict[str, bytes]:
+    assert main([*map(str, records), "--out", str(out), "--kinds", *kinds]) == 0
     return {path.suffix: path.read_bytes() for path in out.iterdir() if path.stem == NAME}
 
 
@@ -50,7 +50,7 @@ def test_only_the_kinds_that_were_asked_for_are_written(record: Path, tmp_path: 
 
 
 def test_every_point_of_the_front_is_labelled_and_the_targets_are_named(record: Path, tmp_path: Path) -> None:
-    svg = drawn(tmp_path / "out", record)[".svg"].decode()
+    svg = drawn(tmp_path / "out", record, kinds=("svg",))[".svg"].decode()
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     for curve in picture_of([measurement()]).curves:
         assert {label_of(point) for point in curve.front} <= set(texts)
@@ -59,7 +59,7 @@ def test_every_point_of_the_front_is_labelled_and_the_targets_are_named(record: 
 
 
 def test_the_page_needs_no_network_and_tells_all_of_a_point(record: Path, tmp_path: Path) -> None:
-    page = drawn(tmp_path / "out", record)[".html"].decode()
+    page = drawn(tmp_path / "out", record, kinds=("html",))[".html"].decode()
     loaded: list[str] = []
 
     class Loads(html.parser.HTMLParser):
@@ -102,7 +102,7 @@ def test_less_is_better_for_errors() -> None:
 def test_two_machines_are_told_apart(record: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     write_measurement(other, measurement(threads=(4, 16), cpu="Another CPU"))
-    svg = drawn(tmp_path / "out", record, other)[".svg"].decode()
+    svg = drawn(tmp_path / "out", record, other, kinds=("svg",))[".svg"].decode()
     names = ("A CPU, 2 cores, 1 thread", "A CPU, 2 cores, 2 threads", "Another CPU, 16 cores, 16 threads")
     assert all(name in svg for name in names)
 
