@@ -8,6 +8,7 @@ from pathlib import Path
 from tier_planner.laws import alike
 from tier_planner.measurements import Measurement, Point
 from tier_planner.objectives import IMAGE_WORKLOADS, read_objectives
+from tier_planner.records import Machine
 
 from loadtest.paths import SLO
 from tier_measure.errors import MeasureError
@@ -99,9 +100,11 @@ def picture_of(measurements: Sequence[Measurement], slo: Path = SLO) -> Picture:
     if len(metrics) != 1:
         found = f"it is of several kinds: {', '.join(sorted(metrics))}" if metrics else "no point has one"
         raise MeasureError(f"A chart needs one accuracy, but {found}. Measure with --data, or chart the records apart.")
-    curves = [curve for measurement in measurements for curve in _curves(measurement, alone=len(measurements) == 1)]
     families = ", ".join(dict.fromkeys(point.family for point in points))
-    title = families if len(measurements) > 1 else f"{families} on {machine_text(measurements[0])}"
+    machines = {machine_text(m.machine, point.device) for m in measurements for point in m.points if point.accuracy}
+    alone = len(machines) == 1
+    title = f"{families} on {min(machines)}" if alone else families
+    curves = [curve for measurement in measurements for curve in _curves(measurement, alone=alone)]
     point = "variant" if points[0].scale is None else "variant@scale"
     subtitle = f"{measurements[0].workload}; each point is a {point}, the line is the Pareto front"
     return Picture(title, subtitle, metrics.pop(), tuple(curves), targets_of(points, slo))
@@ -109,19 +112,26 @@ def picture_of(measurements: Sequence[Measurement], slo: Path = SLO) -> Picture:
 
 def _curves(measurement: Measurement, *, alone: bool) -> Iterable[Curve]:
     points = [point for point in measurement.points if point.accuracy]
-    for same in alike(points, lambda p: (p.device, p.threads, p.scale is None and p.batch)):
+    for same in alike(points, _power):
         first = same[0]
-        power = count_text(first.threads) if first.device == "cpu" else first.device
+        machine = "" if alone else f"{machine_text(measurement.machine, first.device)}, "
         rows = f", {first.batch} rows" if first.scale is None and first.batch > 1 else ""
-        machine = "" if alone else f"{machine_text(measurement)}, "
+        power = first.precision if first.device == "cuda" else count_text(first.threads)
         yield Curve(f"{machine}{power}{rows}", tuple(same), front(same))
 
 
-def machine_text(measurement: Measurement) -> str:
-    """The processor with its cores, or the GPU where one computed."""
-    machine = measurement.machine
-    if machine.gpu and any(point.device == "cuda" for point in measurement.points):
-        return machine.gpu
+def _power(point: Point) -> tuple[object, ...]:
+    """Points of one curve have this in common. A GPU is faster in fewer bits by design, so that it has a curve for each
+    precision; on a CPU an int8 file is a variant among others.
+    """
+    precision = point.precision if point.device == "cuda" else ""
+    return point.device, precision, point.threads, point.scale is None and point.batch
+
+
+def machine_text(machine: Machine, device: str) -> str:
+    """The processor with its cores, or the GPU where that computed."""
+    if device == "cuda" and machine.gpu:
+        return machine.gpu.partition(",")[0]
     return f"{machine.cpu}, {machine.cores_visible} cores"
 
 

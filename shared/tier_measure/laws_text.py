@@ -48,14 +48,14 @@ def laws_document(measurement: Measurement) -> dict[str, Any]:
 
 
 def _amdahls(points: Iterable[Point]) -> Iterator[tuple[list[Point], Amdahl, HeldBack | None]]:
-    for same in alike(points, lambda p: (p.model, p.scale, p.scale is None and p.batch, p.device)):
+    for same in alike(points, lambda p: (p.model, p.scale, p.scale is None and p.batch, p.device, p.precision)):
         latencies = {point.threads: point.latencies_ms for point in same}
         if fitted := fit_amdahl(latencies):
             yield same, fitted, hold_back(latencies)
 
 
 def _resolutions(points: Iterable[Point]) -> Iterator[tuple[list[Point], Resolution]]:
-    for same in alike(points, lambda p: (p.model, p.threads, p.device)):
+    for same in alike(points, lambda p: (p.model, p.threads, p.device, p.precision)):
         if law := fit_resolution(same):
             yield same, law
 

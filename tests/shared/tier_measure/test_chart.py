@@ -134,3 +134,18 @@ def test_what_cannot_be_drawn_is_said(record: Path, tmp_path: Path, capsys: pyte
     record.write_text(json.dumps({**document, "kind": "else"}))
     assert main([str(record), "--out", str(tmp_path / "out")]) == 2
     assert "kind = 'else'" in capsys.readouterr().err
+
+
+def test_a_gpu_and_its_host_in_one_record_are_two_machines() -> None:
+    record = measurement()
+    gpu = [
+        replace(point, device="cuda", precision=precision, threads=1)
+        for precision in ("float32", "float16")
+        for point in record.points
+        if point.threads == 1
+    ]
+    machine = replace(record.machine, gpu="A GPU, driver 1.2")
+    picture = picture_of([replace(record, machine=machine, points=(*record.points, *gpu))])
+    assert picture.title == "boards"
+    names = ["A CPU, 2 cores, 1 thread", "A CPU, 2 cores, 2 threads", "A GPU, float32", "A GPU, float16"]
+    assert [curve.name for curve in picture.curves] == names
