@@ -114,11 +114,15 @@ def _measure(options: argparse.Namespace, command: str, out: Path) -> Measuremen
         journal.resume()
         console.say(f"{len(journal.findings)} findings taken up from {journal.path}")
     else:
+        if journal.path.exists():
+            console.say(f"{journal.path} was broken off; --resume would have taken it up. Beginning anew.")
         journal.start()
     if options.data:  # first, as data that does not fit the models is known at once
         _measure_accuracies(settings, journal, options, console)
     rounds = Rounds(settings, workload, _pace(options), options.provider, usable_cores())
+    started = monotonic()
     rounds.run(journal, Progress(console))
+    console.say(f"times: measured in {monotonic() - started:.0f} s")
     measurement = assemble(
         journal, settings, options.provider, machine=machine, command=command, workload=workload.text
     )
