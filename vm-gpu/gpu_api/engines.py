@@ -1,6 +1,6 @@
 """The detection models of this tier, each with its session, its bound memory and its batcher; how they end together."""
 
-import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,10 +21,13 @@ from gpu_api.batcher import Batcher
 from gpu_api.engine import Engine, open_engine
 from gpu_api.jpeg import JpegDecoder
 
-_LOG = logging.getLogger("inference.gpu")
-_FRESH_S = 5.0
+_FRESH_S = 20.0
 """A batch that ended so lately is proof enough that the device answers."""
 _CHECK_S = 10.0
+_SWITCH_S = 1e-4
+"""A thread that is ready waits no longer for the interpreter (Python's own value is 5 ms): between two batches a thread
+needs it for microseconds, while the GPU has nothing to do.
+"""
 
 
 class Engines:
@@ -43,6 +46,8 @@ class Engines:
     def builders(self, settings: Settings, provider: Provider, others: Mapping[str, Builder]) -> dict[str, Builder]:
         """`others`, with detection through the engines and calls by tensor through sessions like theirs."""
         threads = settings.threads or (1 if provider == "cuda" else usable_cores())
+        if provider == "cuda":
+            sys.setswitchinterval(_SWITCH_S)
         if self.settings.gpu_decode:
             if provider != "cuda":
                 raise SettingsError("INFERENCE_GPU_DECODE=1 needs a GPU; a CPU stand-in has none.")
