@@ -102,6 +102,7 @@ class Caller:
     """A request: tiles handed to a batcher on a thread of its own."""
 
     def __init__(self, batcher: Batcher, *numbers: int, wanted: Callable[[], None] | None = None) -> None:
+        self.numbers = numbers
         self.answer: list[int] | None = None
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._ask, args=(batcher, numbered(*numbers), wanted))

@@ -93,19 +93,49 @@ def test_a_small_request_rides_in_the_next_batch_beside_a_large_one(engine: Engi
     assert [200] in runs.batches[2]
 
 
-def test_every_waiting_request_has_an_equal_share_of_a_batch(engine: Engine) -> None:
+def test_half_a_batch_is_the_oldest_requests_and_the_rest_is_shared(tmp_path: Path) -> None:
+    runs = GatedRuns(squares_engine(tmp_path, batch_max=8), is_open=False)
+    with batching(runs) as batcher:
+        callers = [Caller(batcher, 99)]
+        assert runs.started.acquire(timeout=WAIT_S)
+        for first, count in ((100, 5), (200, 1), (110, 5)):  # too few for a full batch until the last has come
+            callers.append(Caller(batcher, *range(first, first + count)))
+            until(
+                lambda: queued(batcher) == sum(len(caller.numbers) for caller in callers[1:]) or runs.batches[1:] != []
+            )
+        runs.gate.set()
+        assert [caller.end().answer for caller in callers] == [list(caller.numbers) for caller in callers]
+    assert [sorted(part) for part in sorted(runs.batches[1])] == [[100, 101, 102, 103], [110, 111, 112], [200]]
+
+
+def test_equal_requests_end_one_after_the_other(engine: Engine) -> None:
+    """Whoever has an answer decodes the next picture while the GPU computes for the others."""
     runs = GatedRuns(engine, is_open=False)
     with batching(runs) as batcher:
         first = Caller(batcher, 99)
         assert runs.started.acquire(timeout=WAIT_S)
-        # Too few for a full batch by themselves until the last has come.
-        callers = [Caller(batcher, 1, 2, 3)]
-        until(lambda: queued(batcher) == 3)
-        callers.append(Caller(batcher, 11, 12, 13))
-        for caller in (first, *callers):
-            runs.gate.set()
-            caller.end()
-    assert sorted(map(len, runs.batches[1])) == [2, 2]
+        callers = []
+        for number in (10, 20, 30):
+            callers.append(Caller(batcher, *range(number, number + 8)))
+            until(lambda: queued(batcher) + 4 * (len(runs.batches) - 1) == 8 * len(callers))
+        runs.gate.set()
+        assert [caller.end().answer for caller in (first, *callers)] == [[99], *(list(c.numbers) for c in callers)]
+    last = [max(i for i, batch in enumerate(runs.batches) if [n] in [p[-1:] for p in batch]) for n in (17, 27, 37)]
+    assert last[0] + 2 <= last[2]
+
+
+def test_with_batches_of_one_tile_requests_take_turns(tmp_path: Path) -> None:
+    runs = GatedRuns(squares_engine(tmp_path, batch_max=1), is_open=False)
+    with batching(runs) as batcher:
+        large = Caller(batcher, *range(100, 120))
+        for _ in range(2):
+            assert runs.started.acquire(timeout=WAIT_S)
+        small = Caller(batcher, 7)
+        until(lambda: queued(batcher) == 19)
+        runs.gate.set()
+        assert small.end().answer == [7]
+        assert large.end().answer == list(range(100, 120))
+    assert [[7]] in runs.batches[:5]
 
 
 def test_a_run_that_fails_fails_only_the_request_at_fault(engine: Engine) -> None:
