@@ -1,6 +1,7 @@
 """Read and verify `models/<name>/model.toml`: all that is known about a model stands there and nowhere else."""
 
 import hashlib
+import re
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from inference_core.errors import ManifestError
 
 Task = Literal["classification", "regression", "detection", "tensor"]
+_OF_SCALE = re.compile(r"map_50_scale_(0_\d+)")
 TABULAR_TASKS = frozenset({"classification", "regression"})
 
 
@@ -82,6 +84,12 @@ class Accuracy:
     measured: str
     more: tuple[tuple[str, float], ...] = ()
     """Further metrics of the same measurement."""
+
+    @cached_property
+    def by_scale(self) -> dict[float, float]:
+        """`value` at scale 1, and at the other scales at which pictures were read: `map_50_scale_0_5` of `more`."""
+        found = [(_OF_SCALE.fullmatch(name), value) for name, value in self.more]
+        return {1.0: self.value} | {float(name[1].replace("_", ".")): value for name, value in found if name}
 
 
 @dataclass(frozen=True)
