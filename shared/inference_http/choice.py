@@ -105,13 +105,13 @@ class Choice:
         return min(map(self._most_s, self._options))
 
     def check(self, wait_s: float) -> None:
-        """Raise AccuracyUnmet when no option would end in time on an idle machine, DeadlineUnmet when none does after
-        a wait of `wait_s`.
+        """Raise AccuracyUnmet when no option would end in time even on a machine at rest, DeadlineUnmet when none does
+        now, after a wait of `wait_s`.
         """
         if self.due is None or self._wish.deadline_s is None:
             return
         least_s, left_s = self.least_s(), self.due - perf_counter() - wait_s
-        if least_s > self._wish.deadline_s:
+        if min(self._forecast.calm_s(o.kind, o.tiles) for o in self._options) > self._wish.deadline_s:
             raise AccuracyUnmet(f"{self._asked()} is not to be had here. {self._nearest(self._wish.deadline_s)}")
         if least_s > left_s:
             ahead = f", with {_seconds(wait_s)} of work ahead" if wait_s else ""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from inference_core.detection import tiles_in
+from inference_core.detection import check_scale, tiles_in
 from inference_core.images import check
 from inference_core.manifest import ImageInput, Manifest
 from inference_core.registry import Pipeline
@@ -29,12 +29,17 @@ class Choices(Collector):
 
     def variants(self, name: str, wanted: Wish) -> list[Pipeline]:
         """What there is to choose from for a request to `name`; none where it names a model, or a family of no
-        pictures, or asks for neither a time nor an accuracy.
+        pictures, or asks for neither a time nor an accuracy. Raises InvalidRequest for a scale that no picture is read
+        with.
         """
         if wanted.deadline_s is None and wanted.min_accuracy is None:
             return []
         variants = self._service.registry.variants(name)
-        return variants if all(isinstance(each.manifest.input, ImageInput) for each in variants) else []
+        if not all(isinstance(each.manifest.input, ImageInput) for each in variants):
+            return []
+        if variants and wanted.scale is not None:
+            check_scale(wanted.scale)
+        return variants
 
     def options(self, variants: list[Pipeline], scale: float | None, body: bytes) -> list[Option]:
         """Those for the picture in `body`, of which only the header is read. Raises what `images.check` raises."""
