@@ -1,7 +1,6 @@
 """Read and verify `models/<name>/model.toml`: all that is known about a model stands there and nowhere else."""
 
 import hashlib
-import re
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from inference_core.errors import ManifestError
 
 Task = Literal["classification", "regression", "detection", "tensor"]
-_OF_SCALE = re.compile(r"map_50_scale_(0_\d+)")
+_OF_SCALE = "map_50_scale_"
 TABULAR_TASKS = frozenset({"classification", "regression"})
 
 
@@ -88,8 +87,9 @@ class Accuracy:
     @cached_property
     def by_scale(self) -> dict[float, float]:
         """`value` at scale 1, and at the other scales at which pictures were read: `map_50_scale_0_5` of `more`."""
-        found = [(_OF_SCALE.fullmatch(name), value) for name, value in self.more]
-        return {1.0: self.value} | {float(name[1].replace("_", ".")): value for name, value in found if name}
+        found = {name.removeprefix(_OF_SCALE): value for name, value in self.more if name.startswith(_OF_SCALE)}
+        scaled = {float(text.replace("_", ".")): value for text, value in found.items() if text[:2] == "0_"}
+        return {1.0: self.value} | scaled
 
 
 @dataclass(frozen=True)

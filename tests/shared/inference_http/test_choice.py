@@ -14,7 +14,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inference_core.errors import DeadlineUnmet, InferenceError
+from inference_core.errors import AccuracyUnmet, DeadlineUnmet, InferenceError
 from inference_core.manifest import read_manifest
 from inference_core.registry import Pipeline, Registry, TensorPipeline
 from inference_core.session import Session
@@ -34,7 +34,8 @@ SIDES = 64, 48
 """One tile, whatever the scale."""
 N, M = "squares-n", "squares-m"
 ACCURACIES = {N: {1.0: 0.8, 0.5: 0.7, 0.25: 0.4}, M: {1.0: 0.95, 0.5: 0.85}}
-TILE_S = {(N, 1.0): 3.0, (N, 0.5): 0.2, (N, 0.25): 0.1, (M, 1.0): 1000.0, (M, 0.5): 100.0}
+TILE_S = {(N, 1.0): 300.0, (N, 0.5): 20.0, (N, 0.25): 10.0, (M, 1.0): 100_000.0, (M, 0.5): 10_000.0}
+"""So long that whatever else takes its time on a busy machine makes no difference."""
 
 
 @pytest.fixture
@@ -72,7 +73,8 @@ def test_without_a_deadline_the_most_accurate_answers_and_nothing_is_chosen(clie
 
 
 @pytest.mark.parametrize(
-    ("deadline_s", "kind"), [(9999, (M, 1.0)), (900, (M, 0.5)), (50, (N, 1.0)), (2.5, (N, 0.5)), (0.25, (N, 0.25))]
+    ("deadline_s", "kind"),
+    [(999_999, (M, 1.0)), (90_000, (M, 0.5)), (5000, (N, 1.0)), (250, (N, 0.5)), (25, (N, 0.25))],
 )
 def test_the_most_accurate_that_ends_in_time_answers(client: httpx.Client, deadline_s: float, kind: Kind) -> None:
     reply = client.post(f"{FAMILY}?deadline_ms={deadline_s * 1e3}", content=PICTURE)
@@ -87,23 +89,23 @@ def test_the_most_accurate_that_ends_in_time_answers(client: httpx.Client, deadl
 
 
 def test_a_scale_that_is_given_is_kept(client: httpx.Client) -> None:
-    assert chosen(client.post(f"{FAMILY}?deadline_ms=900000&scale=0.25", content=PICTURE)) == (N, 0.25)
+    assert chosen(client.post(f"{FAMILY}?deadline_ms=90000000&scale=0.25", content=PICTURE)) == (N, 0.25)
     # No accuracy is known there: the order of the variants is kept.
-    reply = client.post(f"{FAMILY}?deadline_ms=9999000&scale=0.75", content=PICTURE)
+    reply = client.post(f"{FAMILY}?deadline_ms=999999000&scale=0.75", content=PICTURE)
     assert chosen(reply) == (M, 0.75)
     assert reply.json()["choice"]["expected_accuracy"] is None
     assert refusal(client.post(f"{FAMILY}?deadline_ms=900&scale=7", content=PICTURE)) == (422, "invalid_request")
 
 
 def test_the_deadline_of_the_settings_is_one_too(client_of: ClientOf, service_of: ServiceOf) -> None:
-    client = client_of(create_app(replace(service_of(deadline_ms=50_000), tile_s=TILE_S)))
+    client = client_of(create_app(replace(service_of(deadline_ms=5_000_000), tile_s=TILE_S)))
     assert chosen(client.post(FAMILY, content=PICTURE)) == (N, 1.0)
 
 
 def test_larger_pictures_are_known_to_take_longer_from_their_header(client: httpx.Client) -> None:
-    assert chosen(client.post(f"{FAMILY}?deadline_ms=50000", content=PICTURE)) == (N, 1.0)
+    assert chosen(client.post(f"{FAMILY}?deadline_ms=5000000", content=PICTURE)) == (N, 1.0)
     large = squares_picture(640, 480, [(16, 16)])
-    assert chosen(client.post(f"{FAMILY}?deadline_ms=50000", content=large))[1] < 1
+    assert chosen(client.post(f"{FAMILY}?deadline_ms=5000000", content=large))[1] < 1
 
 
 def test_an_accuracy_that_is_not_to_be_had_is_refused_with_the_nearest(client: httpx.Client) -> None:
@@ -114,10 +116,10 @@ def test_an_accuracy_that_is_not_to_be_had_is_refused_with_the_nearest(client: h
 
 
 def test_an_accuracy_that_is_not_to_be_had_in_time_names_the_nearest_on_either_side(client: httpx.Client) -> None:
-    reply = client.post(f"{FAMILY}?min_accuracy=0.82&deadline_ms=2500", content=PICTURE)
+    reply = client.post(f"{FAMILY}?min_accuracy=0.82&deadline_ms=250000", content=PICTURE)
     assert refusal(reply) == (422, "accuracy_unmet")
     assert "squares-n at scale 0.5 with accuracy 0.7" in reply.json()["detail"]
-    assert "squares-m at scale 0.5 with accuracy 0.85 in 150" in reply.json()["detail"]
+    assert "squares-m at scale 0.5 with accuracy 0.85 in 15000.0 s" in reply.json()["detail"]
 
 
 def test_a_deadline_that_nothing_can_meet_is_refused_with_the_fastest(client: httpx.Client) -> None:
@@ -127,7 +129,7 @@ def test_a_deadline_that_nothing_can_meet_is_refused_with_the_fastest(client: ht
     assert "squares-n at scale 0.25" in reply.json()["detail"]
 
 
-@pytest.mark.parametrize(("query", "scale"), [("", 1.0), ("&deadline_ms=900000", 0.5)])
+@pytest.mark.parametrize(("query", "scale"), [("", 1.0), ("&deadline_ms=90000000", 0.5)])
 def test_an_accuracy_that_can_be_had_is_kept(client: httpx.Client, query: str, scale: float) -> None:
     assert chosen(client.post(f"{FAMILY}?min_accuracy=0.82{query}", content=PICTURE)) == (M, scale)
 
@@ -158,14 +160,14 @@ def test_an_accuracy_that_is_no_number_is_refused(client: httpx.Client, value: s
 def test_what_is_no_picture_is_refused_as_ever_also_when_compressed(client: httpx.Client) -> None:
     assert refusal(client.post(f"{FAMILY}?deadline_ms=5000", content=b"no picture")) == (415, "unsupported_media")
     packed = {"content-encoding": "gzip"}
-    reply = client.post(f"{FAMILY}?deadline_ms=5000", content=gzip.compress(PICTURE), headers=packed)
+    reply = client.post(f"{FAMILY}?deadline_ms=5000000", content=gzip.compress(PICTURE), headers=packed)
     assert chosen(reply)[0] == N
     broken = client.post(f"{FAMILY}?deadline_ms=5000", content=b"no gzip", headers=packed)
     assert refusal(broken) == (422, "invalid_request")
 
 
 def test_choices_are_counted_by_model_and_scale(client: httpx.Client) -> None:
-    for query in ("deadline_ms=50000", "deadline_ms=50000&scale=0.3", "deadline_ms=50000&scale=0.31"):
+    for query in ("deadline_ms=5000000", "deadline_ms=5000000&scale=0.3", "deadline_ms=5000000&scale=0.31"):
         assert client.post(f"{FAMILY}?{query}", content=PICTURE).status_code == 200
     assert figure(client, f'inference_choices_total{{model="{N}",scale="1"}}') == 1
     # Callers may send any scale: it must not become a series of its own.
@@ -174,17 +176,17 @@ def test_choices_are_counted_by_model_and_scale(client: httpx.Client) -> None:
 
 
 def test_served_requests_mend_what_was_thought_at_the_start(client: httpx.Client) -> None:
-    """A tile takes well under the 3 s that were made up, named or chosen."""
-    assert chosen(client.post(f"{FAMILY}?deadline_ms=2500", content=PICTURE)) == (N, 0.5)
-    for _ in range(20):
+    """A tile takes well under the 300 s that were made up."""
+    assert chosen(client.post(f"{FAMILY}?deadline_ms=250000", content=PICTURE)) == (N, 0.5)
+    for _ in range(3):
         assert client.post("/v1/models/squares-n/predict", content=PICTURE).status_code == 200
-    assert chosen(client.post(f"{FAMILY}?deadline_ms=2500", content=PICTURE)) == (N, 1.0)
+    assert chosen(client.post(f"{FAMILY}?deadline_ms=250000", content=PICTURE)) == (N, 1.0)
 
 
 def test_a_deadline_that_only_the_load_prevents_is_503_and_says_when(
     client_of: ClientOf, service_of: ServiceOf
 ) -> None:
-    service = replace(service_of(slots=1, queue_max=9, fault_delay_s=1.0), tile_s=TILE_S)
+    service = replace(service_of(slots=1, queue_max=9, fault_delay_s=1.0), tile_s=dict.fromkeys(TILE_S, 1e-3))
     client = client_of(create_app(service))
     assert client.post("/v1/models/squares-n/predict", content=PICTURE).status_code == 200  # now it is known as slow
     with ThreadPoolExecutor(1) as pool:
@@ -302,21 +304,24 @@ def two_variants(tmp_path_factory: pytest.TempPathFactory) -> list[Pipeline]:
 
 
 @given(
-    st.lists(st.floats(0.001, 100), min_size=5, max_size=5), st.floats(0.01, 1000), st.floats(1, 10), st.floats(0, 0.9)
+    st.lists(st.integers(1_000, 1_000_000), min_size=5, max_size=5),
+    st.integers(1_000, 10_000_000),
+    st.integers(1, 10),
+    st.floats(0, 0.9),
 )
 def test_more_time_never_lowers_the_accuracy_and_a_higher_demand_never_raises_the_chances(
-    two_variants: list[Pipeline], tile_s: list[float], deadline_s: float, times: float, demand: float
+    two_variants: list[Pipeline], tile_s: list[float], deadline_s: int, times: int, demand: float
 ) -> None:
     known = dict(zip(TILE_S, tile_s, strict=True))
 
     def accuracy(deadline_s: float, demand: float) -> float:
         """Of the option that is taken, -1 where there is none."""
+        one = choice(two_variants, known, deadline_s, demand)
         try:
-            one = choice(two_variants, known, deadline_s, demand)
             one.check(0.0)
-            one.begin(lambda _: True)
-        except InferenceError:
+        except AccuracyUnmet:
             return -1.0
+        one.begin(lambda _: True)
         assert one.option.accuracy is not None
         assert one.option.accuracy >= demand
         return one.option.accuracy
