@@ -16,7 +16,7 @@ from inference_http.edge import CALL, Call
 from inference_http.flexible import Flexible
 from inference_http.query import deadline_s
 from inference_http.service import Service
-from inference_http.slots import Slots
+from inference_http.slots import Gone, Slots
 
 T = TypeVar("T")
 Timings = Mapping[str, float]
@@ -39,6 +39,11 @@ class Calls:
         self._paces = {p.manifest.name: _Pace(is_light=p.manifest.task in TABULAR_TASKS) for p in service.registry}
         # An injected delay sleeps; in the event loop it would stop health checks too.
         self._may_answer_inline = not service.settings.fault_delay_s
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing computes or waits."""
+        return not self._slots.running and not self._slots.waiting
 
     async def run(
         self, model: str, work: Work[T], scope: Scope, receive: Receive, stop: Callable[[], None] | None = None
@@ -78,10 +83,10 @@ class Calls:
         return await run_in_threadpool(inflate, body, encoding, bytes_max=self._bytes_max) if encoding else body
 
     async def run_flexible(
-        self, work: Flexible[tuple[T, Timings]], receive: Receive, stop: Callable[[], None]
+        self, work: Flexible[tuple[T, Timings]], gone: Gone, stop: Callable[[], None]
     ) -> tuple[T, Timings]:
         """What comes of `work`, with the time in the queue among its timings. Raises what waiting and `work` raise."""
-        (answer, timings_ms), queue_ms = await self._slots.run_flexible(work, partial(until_gone, receive), stop=stop)
+        (answer, timings_ms), queue_ms = await self._slots.run_flexible(work, gone, stop=stop)
         return answer, {"queue": queue_ms, **timings_ms}
 
     def count(self, call: Call, model: str, timings_ms: Timings) -> None:

@@ -21,6 +21,8 @@ from inference_http.forecast import Forecast, Kind
 from inference_http.known_times import scales
 from inference_http.query import Wish
 
+_TRIED_WITHIN = 4.0
+"""A refused option is tried when it was foretold to take so many times the deadline at most."""
 Answer = tuple[Any, Timings]
 Work = Callable[[Pipeline, float], Answer]
 """Answers by a pipeline at a scale; called on a slot's thread."""
@@ -128,6 +130,15 @@ class Choice:
         if self._predicted_s > left_s:
             raise DeadlineUnmet(f"The deadline went by in the queue. {self._nearest(left_s)}", retry_after_s=1)
         return partial(self._work, self.option.pipeline, self.option.scale), self._most_s(self.option)
+
+    def trial(self) -> "Choice | None":
+        """After a refusal: the fastest option as work that nobody waits for, to see whether the forecast was right.
+        None where it is too far from the deadline to matter.
+        """
+        fastest = min(self._options, key=self._most_s)
+        if self._most_s(fastest) > _TRIED_WITHIN * (self._wish.deadline_s or 0.0):
+            return None
+        return Choice([fastest], Wish(perf_counter(), None, None, None), self._forecast, self._work)
 
     def ended(self) -> dict[str, Any]:
         """The work has ended just now: the forecast learns from it. What the reply says of the choice; times count

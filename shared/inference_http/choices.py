@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from time import monotonic
 from typing import Any
 
 from inference_core.detection import check_scale, tiles_in
@@ -17,6 +18,8 @@ from inference_http.forecast import Forecast
 from inference_http.query import Wish
 from inference_http.service import Service
 
+_TRIALS_EVERY_S = 10.0
+
 
 class Choices(Collector):
     """The families of `service`, whose variants and scales requests may be given by choice."""
@@ -25,6 +28,7 @@ class Choices(Collector):
         self._service = service
         self._limits = {"pixels_max": service.settings.pixels_max, "side_max": service.settings.image_side_max}
         self.forecast = Forecast(service.tile_s)
+        self._tried_at = -_TRIALS_EVERY_S
         self._chosen: Counter[tuple[str, str]] = Counter()
 
     def variants(self, name: str, wanted: Wish) -> list[Pipeline]:
@@ -44,6 +48,13 @@ class Choices(Collector):
     def options(self, variants: list[Pipeline], scale: float | None, body: bytes) -> list[Option]:
         """Those for the picture in `body`, of which only the header is read. Raises what `images.check` raises."""
         return options_for(variants, scale, *check(body, **self._limits))
+
+    def is_trial_due(self) -> bool:
+        """Whether it is time to try again what was refused; so it is not, then, for a while."""
+        if monotonic() - self._tried_at < _TRIALS_EVERY_S:
+            return False
+        self._tried_at = monotonic()
+        return True
 
     def learn(self, manifest: Manifest, fields: Mapping[str, Any], timings_ms: Timings) -> None:
         """A request that named a model was answered with `fields`: its time tells about choices to come."""

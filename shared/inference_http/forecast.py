@@ -13,8 +13,8 @@ _OWN_WEIGHT_MIN, _PACE_WEIGHT = 0.1, 0.2
 """What the newest answer counts for in its own kind's time (more in the first ones), and in the pace of all kinds."""
 _FIRST_ANSWERS = 3
 """Of a kind tell how wrong it was guessed, not how fast the machine is."""
-_PACE_FORGOTTEN_S = 30.0
-"""A pace that no answer confirms falls to a third in so many seconds: a slow minute must not refuse for ever."""
+_FORGOTTEN_S = 30.0
+"""Pace and spread that no answer confirms fall to a third in so long: a slow minute must not refuse for ever."""
 _SURPRISE_MAX, _FIRST_SURPRISE_MAX = math.log(3), math.log(10)
 """One answer counts as three times too slow at most, however long its process stood still; a first one as ten times."""
 _SURPRISES = 40
@@ -39,7 +39,7 @@ class Forecast:
         self._tile_s = dict(tile_s)
         self._answers = dict.fromkeys(tile_s, 0)
         self._clock = clock
-        self._pace, self._pace_at = 0.0, clock()
+        self._pace, self._seen_at = 0.0, clock()
         self._surprises: list[float] = []
 
     def knows(self, kind: Kind) -> bool:
@@ -75,7 +75,7 @@ class Forecast:
             return
         surprise = _clamped(surprise, _SURPRISE_MAX)
         self._tile_s[kind] *= math.exp(max(_OWN_WEIGHT_MIN, 1 / count) * surprise)
-        self._pace, self._pace_at = self._pace_now() + _PACE_WEIGHT * surprise, self._clock()
+        self._pace, self._seen_at = self._pace_now() + _PACE_WEIGHT * surprise, self._clock()
         self._surprises = [*self._surprises[1 - _SURPRISES :], surprise]
 
     def _within_s(self, kind: Kind, usual_s: float) -> float:
@@ -89,14 +89,18 @@ class Forecast:
         return min((known for known in self._tile_s if known[0] == model), key=lambda known: abs(known[1] - scale))
 
     def _pace_now(self) -> float:
-        return self._pace * math.exp((self._pace_at - self._clock()) / _PACE_FORGOTTEN_S)
+        return self._pace * self._remembered()
+
+    def _remembered(self) -> float:
+        """How much of what was seen last still counts."""
+        return math.exp((self._seen_at - self._clock()) / _FORGOTTEN_S)
 
     def _spread(self, kind: Kind) -> float:
         """How much slower than usual nearly all of the newest answers were at most; the fewer answers of `kind` there
         were, the wider it is taken to be.
         """
         unsure = _SPREAD_AT_FIRST * max(0.0, 1 - self._answers.get(kind, 0) / _ANSWERS_MIN)
-        seen = quantile(self._surprises, _WITHIN) if self._surprises else 0.0
+        seen = quantile(self._surprises, _WITHIN) * self._remembered() if self._surprises else 0.0
         return max(_SPREAD_MIN, unsure, seen)
 
 

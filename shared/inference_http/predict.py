@@ -4,16 +4,19 @@ Plain ASGI in front of FastAPI's router. FastAPI's layers halve the throughput o
 concurrency (8,500 against 20,500 requests/s behind Starlette alone, 28,100 bare; two-core AMD EPYC, 2026-11).
 """
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import orjson
-from inference_core.errors import InferenceError, Stopped
+from inference_core.errors import AccuracyUnmet, DeadlineUnmet, InferenceError, Stopped
 from inference_core.registry import Pipeline, Registry
 from inference_core.results import Prediction, Watch
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from inference_http.body import until_gone
 from inference_http.calls import Calls, Timings, require_post, send_answer
 from inference_http.choice import Choice, require_accuracy
 from inference_http.choices import Choices
@@ -38,6 +41,7 @@ class Predict:
     def __init__(self, service: Service, calls: Calls, choices: Choices) -> None:
         self._service, self._calls, self._choices = service, calls, choices
         self._default_ms = service.settings.deadline_ms
+        self._trial: asyncio.Task[None] | None = None
 
     async def answer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to the model or family `name`; raises InferenceError or ClientGone for the edge."""
@@ -69,10 +73,27 @@ class Predict:
             return _predicted(self._service.registry, pipeline, scale, leave.watch, body)
 
         choice = Choice(options, wanted, self._choices.forecast, work)
-        prediction, timings_ms = await self._calls.run_flexible(choice, receive, leave.stop)
+        try:
+            gone = partial(until_gone, receive)
+            prediction, timings_ms = await self._calls.run_flexible(choice, gone, leave.stop)
+        except (AccuracyUnmet, DeadlineUnmet):
+            self._begin_trial(choice)
+            raise
         self._calls.count(call, choice.option.kind[0], timings_ms)
         self._choices.count(choice.option)
         await self._send(send, prediction.fields | {"choice": choice.ended()}, timings_ms)
+
+    def _begin_trial(self, refused: Choice) -> None:
+        """A forecast that refuses is mended by no answer. Where nothing else computes, what was refused is done all the
+        same from time to time, for its time alone: a machine that was slow must not refuse for ever.
+        """
+        if self._calls.is_idle and (trial := refused.trial()) and self._choices.is_trial_due():
+            self._trial = asyncio.create_task(self._try(trial))
+
+    async def _try(self, trial: Choice) -> None:
+        with suppress(InferenceError):
+            await self._calls.run_flexible(trial, asyncio.Event().wait, Leave().stop)
+            trial.ended()
 
     async def _send(self, send: Send, fields: dict[str, Any], timings_ms: Timings) -> None:
         reply = Prediction(fields, dict(timings_ms)).reply() | {"hosting": self._service.hosting}

@@ -23,7 +23,7 @@ from inference_http.problems import ClientGone
 from inference_http.second_rank import SecondRank
 
 T = TypeVar("T")
-Gone = Callable[[], Awaitable[None]]
+Gone = Callable[[], Awaitable[object]]
 """Returns when the client has left."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -181,6 +182,21 @@ def test_served_requests_mend_what_was_thought_at_the_start(client: httpx.Client
     for _ in range(3):
         assert client.post("/v1/models/squares-n/predict", content=PICTURE).status_code == 200
     assert chosen(client.post(f"{FAMILY}?deadline_ms=250000", content=PICTURE)) == (N, 1.0)
+
+
+def test_what_was_refused_is_tried_behind_the_callers_back_and_then_answered(client: httpx.Client) -> None:
+    """No answer would ever mend a forecast that refuses everything."""
+    asked = f"{FAMILY}?deadline_ms=12000"
+    assert refusal(client.post(asked, content=PICTURE)) == (422, "accuracy_unmet")
+    deadline = time.monotonic() + 20
+    while (reply := client.post(asked, content=PICTURE)).status_code == 422:
+        assert time.monotonic() < deadline
+    assert chosen(reply) == (N, 0.25)
+
+
+def test_what_misses_its_deadline_by_far_is_not_tried(client: httpx.Client) -> None:
+    asked = f"{FAMILY}?deadline_ms=2000"
+    assert {client.post(asked, content=PICTURE).status_code for _ in range(20)} == {422}
 
 
 def test_a_deadline_that_only_the_load_prevents_is_503_and_says_when(

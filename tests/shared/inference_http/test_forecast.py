@@ -67,8 +67,10 @@ def test_a_slow_machine_is_slow_for_every_model_and_is_forgiven_with_time() -> N
     slow_s = forecast.usual_s(OTHER, 10)
     assert slow_s > 1.3 * before_s
     assert forecast.calm_s(OTHER, 10) < forecast.most_s(OTHER, 10)
+    unsure_s = forecast.most_s(FULL, 10) / forecast.usual_s(FULL, 10)
     clock.now += 600
     assert forecast.usual_s(OTHER, 10) == pytest.approx(before_s)
+    assert forecast.most_s(FULL, 10) / forecast.usual_s(FULL, 10) < unsure_s
 
 
 def test_one_answer_of_a_process_that_stood_still_does_not_spoil_the_forecast() -> None:
