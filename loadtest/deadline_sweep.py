@@ -26,7 +26,7 @@ from loadtest.steady import Shot, offered, tier_of_our_own
 
 DEADLINES_S = (0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0, 7.0, 10.0)
 IN_TIME_MIN = 0.95
-WARMUP = (1.0, 3.0, 10.0)
+WARMUP = (0.5, 1.0, 3.0, 10.0)
 """Deadlines of the first requests, one after another, which are not counted."""
 
 

@@ -1,7 +1,7 @@
 """Which variant of a family answers a picture, and at which scale: the most accurate that ends within the deadline.
 
 A request is admitted when its fastest choice would end in time. The choice itself is made when the request gets its
-slot, by the time that is left then, and leaves those who wait behind it time for their fastest.
+slot, by the time that is left then, and leaves those who wait behind it as much time as it takes.
 """
 
 import math

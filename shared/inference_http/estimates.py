@@ -55,12 +55,12 @@ class Estimates:
 
     def leaves_time(self, slots: int, taken_s: float, queue: Iterable[tuple[float, float]]) -> bool:
         """Whether work that takes one of `slots` for `taken_s` from now lets everyone in `queue` (the seconds that
-        each takes and has left, in order) end in time.
+        each needs and has left, in order) take as long, or what it needs, and end in time.
         """
         free_s = self._free_s(slots - 1)
         heapq.heappush(free_s, taken_s)
         for most_s, left_s in queue:
-            ends_s = free_s[0] + most_s
+            ends_s = free_s[0] + max(most_s, taken_s)
             if ends_s > left_s:
                 return False
             heapq.heapreplace(free_s, ends_s)

@@ -23,7 +23,7 @@ class Flexible(Protocol[T_co]):
         ...
 
     def begin(self, spares: Callable[[float], bool]) -> tuple[Callable[[], T_co], float]:
-        """The form to do now, and the seconds within which it nearly surely ends; preferably one whose seconds `spares`
-        the requests that wait behind it. Raises DeadlineUnmet when too little time is left for any.
+        """The form to do now, and the seconds within which it nearly surely ends; preferably one whose seconds leave
+        enough to those who wait behind it (`spares`). Raises DeadlineUnmet when too little time is left for any.
         """
         ...

@@ -136,7 +136,7 @@ class Slots:
         return await self._answer(future, gone, stop), (started - arrived) * 1e3
 
     def _spares(self, now: float) -> Callable[[float], bool]:
-        """Whether work that begins `now` leaves those who wait their time, by the seconds that it takes."""
+        """Whether work that begins `now` and takes so many seconds leaves those who wait as much."""
         queue = [(w.most_s(), math.inf if w.due is None else w.due - now) for w in self._places.values()]
         return lambda taken_s: self._estimates.leaves_time(self.count, taken_s, queue)
 

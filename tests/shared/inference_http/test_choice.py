@@ -262,20 +262,20 @@ def test_what_is_left_when_the_slot_comes_decides(variants: list[Pipeline]) -> N
     asyncio.run(scenario())
 
 
-def test_who_waits_behind_is_left_time_for_its_fastest(variants: list[Pipeline]) -> None:
+def test_who_waits_behind_is_left_as_much_time_as_is_taken(variants: list[Pipeline]) -> None:
     async def scenario() -> None:
         slots, go = Slots(1, queue_max=9), threading.Event()
         owner = await held(slots, go)
-        tile_s = {(N, 1.0): 5.0, (N, 0.5): 5.0, (N, 0.25): 0.5, (M, 1.0): 40.0, (M, 0.5): 2.0}
-        patient, urgent = choice(variants, tile_s, deadline_s=500.0), choice(variants, tile_s, deadline_s=30.0)
+        tile_s = dict.fromkeys(TILE_S, 1.0) | {(M, 1.0): 100.0, (M, 0.5): 10.0}
+        patient, urgent = choice(variants, tile_s, deadline_s=5000.0), choice(variants, tile_s, deadline_s=200.0)
         tasks = [asyncio.create_task(slots.run_flexible(one, stays)) for one in (patient, urgent)]
         await asyncio.sleep(0)
         assert slots.waiting == 2
         go.set()
         await asyncio.gather(owner, *tasks)
-        # Alone it would have taken 40 s; the other had 30, and took what was left of them.
+        # 100 s and their margin would fit twice into 5000 s, but not into the 200 s of the other.
         assert patient.option.kind == (M, 0.5)
-        assert urgent.option.kind == (M, 0.5)
+        assert urgent.option.kind == (M, 1.0)
 
     asyncio.run(scenario())
 
