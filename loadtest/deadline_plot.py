@@ -49,6 +49,7 @@ def draw(steps: Sequence[Step], path: Path, title: str) -> None:
         below.xaxis.set_minor_locator(NullLocator())
         below.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
         below.xaxis.set_minor_formatter(NullFormatter())
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path.with_suffix(".png"), dpi=160)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
@@ -85,7 +86,6 @@ def _accuracy(axes: Axes, steps: Sequence[Step]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.scatter([], [], s=110, color=DATA, alpha=0.35, linewidth=0, label="a choice; its area, how often")
-    axes.legend(loc="lower right", frameon=False)
 
 
 def _shown(accuracy: float) -> float:
@@ -106,7 +106,7 @@ def _times(axes: Axes, steps: Sequence[Step]) -> None:
             fontsize=8.5,
             color=MUTED,
         )
-    axes.axhline(1.0, color=BOUND, linewidth=1.4, dashes=(4, 3))
+    axes.axhline(1.0, color=BOUND, linewidth=1.4, dashes=(4, 3), label="the deadline; above it, how many were in time")
     axes.set(ylabel="time of an answer,\nshare of its deadline", ylim=(0, 1.35))
     axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1.0]))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
