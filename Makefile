@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup trial compose-trial test conformance fuzz soak overload audit chaos figures-jobs azurite check infra-check lock train evaluate clean
+.PHONY: help setup trial compose-trial test conformance fuzz soak overload deadline-sweep audit chaos figures-jobs azurite check infra-check lock train evaluate clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -36,6 +36,9 @@ soak: $(READY) ## ten minutes at 80 % of capacity: memory and errors
 
 overload: $(READY) ## four times what a tier can do: goodput, refusals, memory
 	$(BIN)/python -m loadtest.overload
+
+deadline-sweep: $(READY) ## four minutes: what a family answers with as the deadline grows, as a record and a plot
+	$(BIN)/python -m loadtest.deadline_sweep
 
 audit: ## known faults of what is locked (needs advisory data from the network)
 	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet pip-audit; }

@@ -43,6 +43,8 @@ class Hit:
     status: int
     latency_ms: float
     took_ms: float
+    reply: bytes = b""
+    """Its body, where it was to be kept."""
 
     @property
     def is_right(self) -> bool:
@@ -78,31 +80,31 @@ def capacity_per_s(port: int, shots: Sequence[Shot], *, seconds: float, clients:
     return right / (time.monotonic() - started)
 
 
-def offered(port: int, shots: Sequence[Shot], due_s: Sequence[float]) -> list[Hit]:
+def offered(port: int, shots: Sequence[Shot], due_s: Sequence[float], *, keep_replies: bool = False) -> list[Hit]:
     """Send one of `shots` in turn at each of `due_s` (seconds from now, ascending), whatever became of the others."""
     start = time.monotonic()
     with ThreadPoolExecutor(CONNECTIONS_MAX) as pool:
         under_way = []
         for number, due in enumerate(due_s):
             time.sleep(max(0.0, start + due - time.monotonic()))
-            under_way.append(pool.submit(_sent, port, shots[number % len(shots)], start + due))
+            under_way.append(pool.submit(_sent, port, shots[number % len(shots)], start + due, keep_reply=keep_replies))
         return [answer.result() for answer in under_way]
 
 
-def _sent(port: int, shot: Shot, due: float) -> Hit:
-    sent = time.monotonic()
+def _sent(port: int, shot: Shot, due: float, *, keep_reply: bool = False) -> Hit:
+    sent, body = time.monotonic(), b""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PATIENCE_S)
     try:
         connection.request("POST", shot.path, shot.body, dict(shot.headers))
         reply = connection.getresponse()
-        reply.read()
+        body = reply.read()
         status = reply.status
     except (OSError, http.client.HTTPException):
         status = 0
     finally:
         connection.close()
     now = time.monotonic()
-    return Hit(shot, due, status, (now - due) * 1e3, (now - sent) * 1e3)
+    return Hit(shot, due, status, (now - due) * 1e3, (now - sent) * 1e3, body if keep_reply else b"")
 
 
 def memory_mib(process_id: int) -> float:

@@ -62,8 +62,12 @@ measured = "made up for tests"
     return _write(folder / name, graph, text)
 
 
-def detection_model(folder: Path, name: str = "squares-n", family: str = "squares") -> Path:
-    """A detector of bright cells on the 16 px grid: each is one box of 16 x 16 px, its score the cell's mean / 255."""
+def detection_model(
+    folder: Path, name: str = "squares-n", family: str = "squares", accuracies: Mapping[float, float] | None = None
+) -> Path:
+    """A detector of bright cells on the 16 px grid: each is one box of 16 x 16 px, its score the cell's mean / 255.
+    `accuracies` by scale, 1 among them, are made up.
+    """
     nodes = [
         helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["float", "range"], ["unit"]),
@@ -92,7 +96,7 @@ def detection_model(folder: Path, name: str = "squares-n", family: str = "square
     text = f"""
 name = "{name}"
 family = "{family}"
-variant = "n"
+variant = "{name.rsplit("-", maxsplit=1)[-1]}"
 task = "detection"
 file = "model.onnx"
 sha256 = "{{sha256}}"
@@ -111,7 +115,25 @@ layout = "yolov8"
 labels = ["square"]
 score_min = 0.5
 """
-    return _write(folder / name, graph, text)
+    return _write(folder / name, graph, text + _accuracy(accuracies or {}))
+
+
+def _accuracy(by_scale: Mapping[float, float]) -> str:
+    if not by_scale:
+        return ""
+    scaled = {f"{scale:g}".replace(".", "_"): value for scale, value in by_scale.items() if scale < 1}
+    return "\n".join(
+        [
+            "[accuracy]",
+            'metric = "mAP@0.5"',
+            f"value = {by_scale[1.0]}",
+            'data = "none"',
+            "count = 1",
+            'measured = "made up for tests"',
+            "[accuracy.more]",
+            *(f"map_50_scale_{scale} = {value}" for scale, value in scaled.items()),
+        ]
+    )
 
 
 def tensor_model(folder: Path, graph: onnx.GraphProto, **opsets: int) -> Path:

@@ -1,6 +1,7 @@
 """Detection models: picture bytes in, boxes out, by batches of fixed tiles."""
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,12 @@ class DetectionPipeline:
         self._decode = decode
         self._run = run or self.session_run
         self._limits = {"pixels_max": pixels_max, "side_max": side_max}
+        self.tile_s = 0.0
+        """Seconds that one tile took when the model was warmed; 0 before."""
 
     def warm(self) -> None:
-        """Run one tile and a full batch, so that the first request pays for no allocation. Raises ManifestError when
-        the graph does not take what the manifest says.
+        """Run one tile and a full batch, so that the first request pays for no allocation, and one more tile to see
+        how long it takes. Raises ManifestError when the graph does not take what the manifest says.
         """
         side, channels = self._input.tile_px, 1 if self._input.colour == "grey" else 3
         for count in {1, self._input.tile_batch}:
@@ -69,6 +72,10 @@ class DetectionPipeline:
             except Exception as error:  # onnxruntime raises a dozen unrelated classes here
                 raise ManifestError(f"{self.manifest.name}: the first run failed: {error}") from error
             candidates(output, self._output)
+        tile = as_tensor(np.zeros((1, side, side, channels), np.uint8), self._input)
+        started = perf_counter()
+        self._run(tile, still_wanted(unwatched, 0, 1))
+        self.tile_s = perf_counter() - started
 
     def session_run(self, tiles: NDArray[Any], wanted: Wanted) -> NDArray[np.float32]:
         """The session's own run of `tiles`."""
@@ -143,6 +150,12 @@ def check_scale(scale: float) -> None:
     """Raise InvalidRequest for a scale that no picture is read with."""
     if not SCALE_MIN <= scale <= 1.0:
         raise InvalidRequest(f"scale = {scale:g} is outside {SCALE_MIN} to 1.")
+
+
+def tiles_in(width: int, height: int, scale: float, settings: ImageInput) -> int:
+    """How many tiles a picture of `width` x `height` pixels becomes when it is read at `scale`."""
+    width, height = images.scaled(width, height, scale)
+    return len(tiling.plan(width, height, tile_px=settings.tile_px, overlap_px=settings.overlap_px))
 
 
 def as_tensor(tiles: NDArray[np.uint8], settings: ImageInput) -> NDArray[Any]:

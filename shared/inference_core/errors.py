@@ -41,6 +41,14 @@ class InvalidTensor(InferenceError):
     code, status, title = "invalid_tensor", 400, "The tensors cannot be used"
 
 
+class AccuracyUnmet(InferenceError):
+    """No variant and scale served here has the accuracy asked for, or none has it within the deadline even when
+    nothing else runs. The detail names the nearest ones.
+    """
+
+    code, status, title = "accuracy_unmet", 422, "No such accuracy in this time"
+
+
 class UnreadableImage(InferenceError):
     """The body is no picture that we read, or a damaged one."""
 

@@ -60,7 +60,7 @@ def decode(body: bytes, *, colour: Colour, scale: float, pixels_max: int, side_m
     """
     image = _opened(body, pixels_max, side_max)
     width, height = image.size
-    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    target = scaled(width, height, scale)
     orientation, image = _read(image, "L" if colour == "grey" else "RGB", target)
     pixels = _upright(_shrunk(image, target), orientation, colour)
     if orientation in _SIDEWAYS:
@@ -75,9 +75,16 @@ def blank_jpeg() -> bytes:
     return file.getvalue()
 
 
-def check(body: bytes, *, pixels_max: int, side_max: int) -> None:
-    """Raise what `decode` would as far as the header tells; nothing is decoded."""
-    _opened(body, pixels_max, side_max)
+def scaled(width: int, height: int, scale: float) -> tuple[int, int]:
+    """The sides in pixels to which `decode` brings a picture of `width` x `height`."""
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def check(body: bytes, *, pixels_max: int, side_max: int) -> tuple[int, int]:
+    """Width and height of the picture as it is stored, in pixels. Raises what `decode` would as far as the header
+    tells; nothing is decoded.
+    """
+    return _opened(body, pixels_max, side_max).size
 
 
 def _opened(body: bytes, pixels_max: int, side_max: int) -> Image.Image:

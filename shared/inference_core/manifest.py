@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from inference_core.errors import ManifestError
 
 Task = Literal["classification", "regression", "detection", "tensor"]
+_OF_SCALE = "map_50_scale_"
 TABULAR_TASKS = frozenset({"classification", "regression"})
 
 
@@ -86,6 +87,13 @@ class Accuracy:
     measured: str
     more: tuple[tuple[str, float], ...] = ()
     """Further metrics of the same measurement."""
+
+    @cached_property
+    def by_scale(self) -> dict[float, float]:
+        """`value` at scale 1, and at the other scales at which pictures were read: `map_50_scale_0_5` of `more`."""
+        found = {name.removeprefix(_OF_SCALE): value for name, value in self.more if name.startswith(_OF_SCALE)}
+        scaled = {float(text.replace("_", ".")): value for text, value in found.items() if text[:2] == "0_"}
+        return {1.0: self.value} | scaled
 
 
 @dataclass(frozen=True)

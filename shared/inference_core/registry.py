@@ -66,11 +66,14 @@ class Registry:
         """The model called `name`, or the most accurate one of the family called so. Raises ModelNotFound."""
         if pipeline := self._by_name.get(name):
             return pipeline
-        variants = [pipeline for pipeline in self if pipeline.manifest.family == name]
-        if not variants:
+        if not (variants := self.variants(name)):
             known = ", ".join(self._by_name) or "none"
             raise ModelNotFound(f'No model or family "{name}" is served here; served: {known}.')
         return max(variants, key=lambda pipeline: _accuracy(pipeline.manifest))
+
+    def variants(self, family: str) -> list[Pipeline]:
+        """The models of `family`; none where that is the name of a model, which always means this model alone."""
+        return [] if family in self._by_name else [each for each in self if each.manifest.family == family]
 
 
 def _accuracy(manifest: Manifest) -> float:

@@ -25,6 +25,9 @@ class Settings:
     models_dir: Path = Path("shared/models")
     models: tuple[str, ...] = ()
     """Names of the models or families to serve; empty: every one that this tier can."""
+    records: Path = Path("shared/records")
+    """A measurement (`tiers measure`) or a folder of them: those made on this processor say how long a picture takes
+    before the first is answered."""
     threads: int = 0
     """ONNX Runtime threads in one run; 0: all the cores that are really ours, shared among the slots."""
     slots: int = 1

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from inference_http import __version__, openapi
 from inference_http.calls import Calls
+from inference_http.choices import Choices
 from inference_http.edge import CALL, Edge
 from inference_http.metrics import Metrics
 from inference_http.open_inference import Infer, add_routes, infer_target
@@ -61,8 +62,9 @@ class TierApp(FastAPI):
         self.metrics = Metrics(service, self.slots)
         settings = service.settings
         self.protocol = OpenInference(service.registry, elements_max=settings.elements_max, read=reader(settings))
-        calls = Calls(service, self.slots)
-        self._predict = Predict(service, calls)
+        calls, choices = Calls(service, self.slots), Choices(service)
+        self.metrics.add(choices)
+        self._predict = Predict(service, calls, choices)
         self._infer = Infer(self.protocol, calls)
         self.edge = Edge(self._dispatch, self.metrics, service)
         self.deferred: Deferred | None = None

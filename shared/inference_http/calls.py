@@ -8,13 +8,15 @@ from typing import TypeVar
 from inference_core.compression import inflate, known_encoding
 from inference_core.errors import MethodNotAllowed
 from inference_core.manifest import TABULAR_TASKS
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from inference_http.body import SMALL_BYTES, Bodies, content_length, until_gone
 from inference_http.edge import CALL, Call
+from inference_http.flexible import Flexible
 from inference_http.query import deadline_s
 from inference_http.service import Service
-from inference_http.slots import Slots
+from inference_http.slots import Gone, Slots
 
 T = TypeVar("T")
 Timings = Mapping[str, float]
@@ -37,6 +39,11 @@ class Calls:
         self._paces = {p.manifest.name: _Pace(is_light=p.manifest.task in TABULAR_TASKS) for p in service.registry}
         # An injected delay sleeps; in the event loop it would stop health checks too.
         self._may_answer_inline = not service.settings.fault_delay_s
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing computes or waits."""
+        return not self._slots.running and not self._slots.waiting
 
     async def run(
         self, model: str, work: Work[T], scope: Scope, receive: Receive, stop: Callable[[], None] | None = None
@@ -62,9 +69,30 @@ class Calls:
             thread = partial(pace.timed, work, body)
             (answer, timings_ms), queue_ms = await self._slots.run(thread, gone, model=model, due=due, stop=stop)
             timings_ms = {"queue": queue_ms, **timings_ms}
-        call.timings_ms = timings_ms
-        self._stats[model].add(timings_ms)
+        self.count(call, model, timings_ms)
         return answer, timings_ms
+
+    async def body(self, scope: Scope, receive: Receive, due: float | None) -> bytes:
+        """The request's body, inflated, for work that looks at it before it is run flexibly. Raises what admission and
+        reading raise.
+        """
+        call: Call = scope[CALL]
+        encoding = known_encoding(call.headers.get(b"content-encoding", b"").decode("latin-1"))
+        self._slots.admit(due=due)  # as above
+        body = await self._bodies.read(scope, receive, call.headers)
+        return await run_in_threadpool(inflate, body, encoding, bytes_max=self._bytes_max) if encoding else body
+
+    async def run_flexible(
+        self, work: Flexible[tuple[T, Timings]], gone: Gone, stop: Callable[[], None]
+    ) -> tuple[T, Timings]:
+        """What comes of `work`, with the time in the queue among its timings. Raises what waiting and `work` raise."""
+        (answer, timings_ms), queue_ms = await self._slots.run_flexible(work, gone, stop=stop)
+        return answer, {"queue": queue_ms, **timings_ms}
+
+    def count(self, call: Call, model: str, timings_ms: Timings) -> None:
+        """`call` was answered by `model`."""
+        call.model, call.timings_ms = model, timings_ms
+        self._stats[model].add(timings_ms)
 
     def _is_inline(self, pace: "_Pace", size_bytes: int | None) -> bool:
         """Whether to answer in the event loop. A few rows take microseconds: handing them to a thread and back would

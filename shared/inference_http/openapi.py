@@ -5,6 +5,7 @@
 from typing import Any
 
 from inference_http import openapi_errors, openapi_tensors
+from inference_http.openapi_choice import CHOICE, MIN_ACCURACY
 
 DESCRIPTION = (
     "ONNX models over HTTP. `predict` takes what a caller has (rows of named columns, an encoded picture) and answers "
@@ -57,10 +58,12 @@ SCHEMAS: dict[str, Any] = {
                 "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
             },
             "detections": {"type": "array", "items": {"$ref": "#/components/schemas/Detection"}},
+            "choice": {"$ref": "#/components/schemas/Choice"},
             "timings_ms": {"$ref": "#/components/schemas/Timings"},
             "hosting": {"$ref": "#/components/schemas/Hosting"},
         },
     },
+    "Choice": CHOICE,
     "Detection": {
         "type": "object",
         "required": ["label", "score", "box"],
@@ -120,7 +123,8 @@ def _predict() -> dict[str, Any]:
                 "name": "name",
                 "in": "path",
                 "required": True,
-                "description": "A model, or a family: then its most accurate model here",
+                "description": "A model, or a family: then its most accurate model here; of a family of picture models "
+                "with `deadline_ms` or `min_accuracy`, the most accurate model and scale that answers in time",
                 "schema": {"type": "string"},
             },
             {
@@ -130,6 +134,7 @@ def _predict() -> dict[str, Any]:
                 "compute, less accuracy",
                 "schema": {"type": "number", "minimum": 0.05, "maximum": 1, "default": 1},
             },
+            MIN_ACCURACY,
         ],
         "requestBody": {"required": True, "content": _bodies()},
         "responses": _replies(),
@@ -162,8 +167,8 @@ def _replies() -> dict[str, Any]:
         "404": _problem("No model or family of that name"),
         "413": _problem("The body, the picture or the rows exceed a limit"),
         "415": _problem("The body is no picture of a kind read here, or it is compressed"),
-        "422": _problem("The content cannot be used; the detail names what is wrong"),
-        "503": _problem("Every slot is taken and the queue is full") | {"headers": retry},
+        "422": _problem("The content cannot be used, or nothing is accurate enough in time; the detail says more"),
+        "503": _problem("Every slot is taken and the queue is full, or the deadline would pass") | {"headers": retry},
     }
 
 

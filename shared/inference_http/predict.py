@@ -4,18 +4,25 @@ Plain ASGI in front of FastAPI's router. FastAPI's layers halve the throughput o
 concurrency (8,500 against 20,500 requests/s behind Starlette alone, 28,100 bare; two-core AMD EPYC, 2026-11).
 """
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import orjson
-from inference_core.errors import DeadlineUnmet, InferenceError, Stopped
+from inference_core.errors import AccuracyUnmet, DeadlineUnmet, InferenceError, Stopped
 from inference_core.registry import Pipeline, Registry
 from inference_core.results import Prediction, Watch
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from inference_http.body import until_gone
 from inference_http.calls import Calls, Timings, require_post, send_answer
-from inference_http.edge import CALL
-from inference_http.query import deadline_s, number
+from inference_http.choice import Choice, require_accuracy
+from inference_http.choices import Choices
+from inference_http.edge import CALL, Call
+from inference_http.query import Wish, wish
 from inference_http.service import Service
 
 PREFIX, SUFFIX = "/v1/models/", "/predict"
@@ -32,21 +39,66 @@ def model_name(path: str) -> str | None:
 class Predict:
     """Answers predict requests for every model of `service`."""
 
-    def __init__(self, service: Service, calls: Calls) -> None:
-        self._service, self._calls = service, calls
+    def __init__(self, service: Service, calls: Calls, choices: Choices) -> None:
+        self._service, self._calls, self._choices = service, calls, choices
+        self._default_ms = service.settings.deadline_ms
+        self._trial: asyncio.Task[None] | None = None
 
     async def answer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to the model or family `name`; raises InferenceError or ClientGone for the edge."""
         require_post(scope)
-        registry = self._service.registry
-        pipeline = registry.find(name)
-        scale = number(scope["query_string"], "scale")
-        wanted_s = deadline_s(scope["query_string"], self._service.settings.deadline_ms)
-        leave = Leave(None if wanted_s is None else scope[CALL].started + wanted_s)
-        work = partial(_predicted, registry, pipeline, 1.0 if scale is None else scale, leave)
+        registry, query = self._service.registry, scope["query_string"]
+        pipeline, scale, due = registry.find(name), 1.0, None
+        if query or self._default_ms:
+            wanted = wish(query, scope[CALL].started, self._default_ms)
+            if variants := self._choices.variants(name, wanted):
+                await self._answer_chosen(name, variants, wanted, scope, receive, send)
+                return
+            due, scale = wanted.due, 1.0 if wanted.scale is None else wanted.scale
+            require_accuracy(pipeline.manifest, scale, wanted.min_accuracy)
+        leave = Leave(due)
+        work = partial(_predicted, registry, pipeline, scale, leave)
         prediction, timings_ms = await self._calls.run(pipeline.manifest.name, work, scope, receive, leave.stop)
-        fields = Prediction(prediction.fields, dict(timings_ms)).reply() | {"hosting": self._service.hosting}
-        await send_answer(send, b"application/json", orjson.dumps(fields), timings_ms)
+        self._choices.learn(pipeline.manifest, prediction.fields, timings_ms)
+        await self._send(send, prediction.fields, timings_ms)
+
+    async def _answer_chosen(
+        self, family: str, variants: list[Pipeline], wanted: Wish, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        call: Call = scope[CALL]
+        call.model, leave = family, Leave(wanted.due)
+        body = await self._calls.body(scope, receive, wanted.due)
+        options = await run_in_threadpool(self._choices.options, variants, wanted.scale, body)
+
+        def work(pipeline: Pipeline, scale: float) -> tuple[Prediction, Timings]:
+            return _predicted(self._service.registry, pipeline, scale, leave, body)
+
+        choice = Choice(options, wanted, self._choices.forecast, work)
+        try:
+            gone = partial(until_gone, receive)
+            prediction, timings_ms = await self._calls.run_flexible(choice, gone, leave.stop)
+        except (AccuracyUnmet, DeadlineUnmet):
+            self._begin_trial(choice)
+            raise
+        self._calls.count(call, choice.option.kind[0], timings_ms)
+        self._choices.count(choice.option)
+        await self._send(send, prediction.fields | {"choice": choice.ended()}, timings_ms)
+
+    def _begin_trial(self, refused: Choice) -> None:
+        """A forecast that refuses is mended by no answer. Where nothing else computes, what was refused is done all the
+        same from time to time, for its time alone: a machine that was slow must not refuse for ever.
+        """
+        if self._calls.is_idle and (trial := refused.trial()) and self._choices.is_trial_due():
+            self._trial = asyncio.create_task(self._try(trial))
+
+    async def _try(self, trial: Choice) -> None:
+        with suppress(InferenceError):
+            await self._calls.run_flexible(trial, asyncio.Event().wait, Leave().stop)
+            trial.ended()
+
+    async def _send(self, send: Send, fields: dict[str, Any], timings_ms: Timings) -> None:
+        reply = Prediction(fields, dict(timings_ms)).reply() | {"hosting": self._service.hosting}
+        await send_answer(send, b"application/json", orjson.dumps(reply), timings_ms)
 
 
 class Leave:

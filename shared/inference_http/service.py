@@ -16,7 +16,9 @@ from inference_core.settings import Settings
 from inference_core.tabular import TabularPipeline
 
 from inference_http import __version__
+from inference_http.forecast import Kind
 from inference_http.keys import read_keys
+from inference_http.known_times import known_tile_s
 
 Hosting = Literal["cpu", "cuda", "cpu-stand-in"]
 """What computes. The stand-in is a CPU where a GPU belongs; it is said in every reply."""
@@ -49,6 +51,8 @@ class Service:
     """ONNX Runtime threads in one run of a picture model."""
     cores: int
     quota_cores: float | None
+    tile_s: Mapping[Kind, float] = field(default_factory=dict)
+    """Seconds that a tile is known to take at the start, by picture model and scale."""
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     """What opens every route but health; empty: no key is asked for."""
     engines: Engines | None = None
@@ -86,13 +90,18 @@ def open_service(
     saying what to mend.
     """
     keys = read_keys(settings.api_keys)  # first: a long load of models must not end in a key too short
+    registry, threads = (
+        load_models(settings, builders),
+        threads_per_run(settings, "cuda" if hosting == "cuda" else "cpu"),
+    )
     return Service(
-        registry=load_models(settings, builders),
+        registry=registry,
         settings=settings,
         hosting=hosting,
-        threads=threads_per_run(settings, "cuda" if hosting == "cuda" else "cpu"),
+        threads=threads,
         cores=usable_cores(),
         quota_cores=quota_cores(),
+        tile_s=known_tile_s(registry, settings, device=hosting, threads=threads),
         keys=tuple(keys),
         engines=engines,
     )

@@ -7,21 +7,30 @@ already late (bentoml/BentoML#5642). What can end is the work itself: a client t
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import NoReturn, TypeVar
 
 from inference_core.errors import DeadlineUnmet, Overloaded, Stopped
 
-from inference_http.estimates import Estimates
+from inference_http.estimates import Estimates, Seconds
+from inference_http.flexible import Flexible
 from inference_http.problems import ClientGone
 from inference_http.second_rank import SecondRank
 
 T = TypeVar("T")
-Gone = Callable[[], Awaitable[None]]
+Gone = Callable[[], Awaitable[object]]
 """Returns when the client has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    most_s: Seconds
+    due: float | None
 
 
 class Slots:
@@ -37,7 +46,7 @@ class Slots:
         """Slots whose thread has not ended yet."""
         self.refused = 0
         """Requests refused since the start."""
-        self._places: dict[asyncio.Future[None], str] = {}  # in order of arrival, and quick to leave
+        self._places: dict[asyncio.Future[None], _Waiting] = {}  # in order of arrival, and quick to leave
         self._estimates = Estimates()
         self.second = SecondRank()
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="slot")
@@ -70,7 +79,7 @@ class Slots:
         """Seconds that a request arriving now is expected to wait for its slot."""
         if self.running < self.count:
             return 0.0
-        return self._estimates.wait_s(self.running, self._places.values())
+        return self._estimates.wait_s(self.running, [waiting.most_s() for waiting in self._places.values()])
 
     def retry_after_s(self) -> int:
         """Whole seconds, at least 1, until the queue as it stands should be worked off."""
@@ -93,15 +102,56 @@ class Slots:
         a slot when its thread ends.
         """
         arrived = perf_counter()
-        waited = await self._enter(gone, model, due)
+        self.admit(model, due)
+        most_s = partial(self._estimates.most_s, model)
+        waited = await self._enter(gone, _Waiting(most_s, due))
         started = perf_counter()
         if waited and due is not None and started + self._estimates.usual_s(model) > due:
             self._pass_on()
             self._refuse_late("The deadline went by in the queue.")
-        future = self._start(work, model, started)
+        future = self._start(work, most_s, started, partial(self._estimates.learn, model))
+        return await self._answer(future, gone, stop), (started - arrived) * 1e3
+
+    async def run_flexible(
+        self, work: Flexible[T], gone: Gone, *, stop: Callable[[], None] | None = None
+    ) -> tuple[T, float]:
+        """The same for `work` whose form is chosen when it gets its slot, by the time that is left then. It is admitted
+        when its shortest form would end in time, those who wait counted with theirs.
+
+        Raises what `run` raises, and what `work.check` raises.
+        """
+        arrived = perf_counter()
+        self.admit()
+        with self._counted():
+            work.check(self.wait_s())
+        await self._enter(gone, _Waiting(work.least_s, work.due))
+        started = perf_counter()
+        try:
+            with self._counted():
+                chosen, most_s = work.begin(self._spares(started))
+        except BaseException:
+            self._pass_on()
+            raise
+        future = self._start(chosen, lambda: most_s, started)
+        return await self._answer(future, gone, stop), (started - arrived) * 1e3
+
+    def _spares(self, now: float) -> Callable[[float], bool]:
+        """Whether work that begins `now` and takes so many seconds leaves those who wait as much."""
+        queue = [(w.most_s(), math.inf if w.due is None else w.due - now) for w in self._places.values()]
+        return lambda taken_s: self._estimates.leaves_time(self.count, taken_s, queue)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except Overloaded:
+            self.refused += 1
+            raise
+
+    async def _answer(self, future: Future[T], gone: Gone, stop: Callable[[], None] | None) -> T:
         watcher = asyncio.create_task(_tell(gone, stop)) if stop else None
         try:
-            return await asyncio.wrap_future(future), (started - arrived) * 1e3
+            return await asyncio.wrap_future(future)
         except Stopped:
             raise ClientGone from None
         except asyncio.CancelledError:
@@ -153,14 +203,13 @@ class Slots:
         self.refused += 1
         raise DeadlineUnmet(detail, retry_after_s=max(1, math.ceil(late_s)))
 
-    async def _enter(self, gone: Gone, model: str, due: float | None) -> bool:
+    async def _enter(self, gone: Gone, waiting: _Waiting) -> bool:
         """Take a slot; whether it had to be waited for."""
-        self.admit(model, due)
         if self.running < self.count:
             self.running += 1
             return False
         place = asyncio.get_running_loop().create_future()
-        self._places[place] = model
+        self._places[place] = waiting
         watcher = asyncio.create_task(_give_up(place, gone))
         try:
             await place
@@ -173,26 +222,31 @@ class Slots:
             watcher.cancel()
         return True
 
-    def _start(self, work: Callable[[], T], model: str, started: float) -> Future[T]:
+    def _start(
+        self, work: Callable[[], T], most_s: Seconds, started: float, learn: Callable[[float], None] | None = None
+    ) -> Future[T]:
+        """`work` on its thread; `learn` is told how many seconds it took."""
         loop = asyncio.get_running_loop()
         name = object()
 
         def ended(_: Future[T]) -> None:
             # Runs on the thread that ended. At shutdown the loop may be gone, and nobody counts any more.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._leave, name, perf_counter() - started)
+                loop.call_soon_threadsafe(self._leave, name, perf_counter() - started, learn)
 
         try:
             future = self._pool.submit(work)
         except BaseException:
             self._pass_on()
             raise
-        self._estimates.begin(name, model, started)
+        self._estimates.begin(name, most_s, started)
         future.add_done_callback(ended)
         return future
 
-    def _leave(self, work: object, spent_s: float) -> None:
-        self._estimates.end(work, spent_s)
+    def _leave(self, work: object, spent_s: float, learn: Callable[[float], None] | None) -> None:
+        self._estimates.end(work)
+        if learn:
+            learn(spent_s)
         self.second.count_first(spent_s)
         self._pass_on()
 

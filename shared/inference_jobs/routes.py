@@ -33,6 +33,7 @@ _BODY: dict[str, Any] = {
         for name, place, kind, what in (
             ("model", "query", "string", "Name of a model or family"),
             ("scale", "query", "number", "Sides of the picture times this, 0.05 to 1"),
+            ("min_accuracy", "query", "number", "Refused at once (422) where the model is not as accurate"),
             ("deadline_ms", "query", "number", "Milliseconds from now in which it must be finished"),
             ("webhook", "query", "string", "https URL that is called when it is finished; its host must be allowed"),
             ("Idempotency-Key", "header", "string", "The same key and content give the same job again"),

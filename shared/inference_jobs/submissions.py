@@ -9,8 +9,9 @@ from inference_core.images import check as check_picture
 from inference_core.registry import Pipeline
 from inference_core.settings import Settings
 from inference_http.body import Bodies
+from inference_http.choice import require_accuracy
 from inference_http.edge import CALL, Call
-from inference_http.query import deadline_s, number
+from inference_http.query import deadline_s, min_accuracy, number
 from inference_http.service import Service
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope
@@ -56,6 +57,7 @@ class Submissions:
 def _wanted(pipeline: Pipeline, query: bytes, headers: dict[bytes, bytes]) -> Submission:
     """What the query and headers ask for; the bodies are still to come."""
     scale = number(query, "scale")
+    require_accuracy(pipeline.manifest, 1.0 if scale is None else scale, min_accuracy(query))
     key = headers.get(b"idempotency-key", b"").decode("latin-1")
     if len(key) > _KEY_CHARS_MAX:
         raise InvalidRequest(f"The Idempotency-Key is longer than {_KEY_CHARS_MAX} characters.")

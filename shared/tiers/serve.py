@@ -16,6 +16,8 @@ def serve(tier: str, host: str, port: int, models: Path | None) -> int:
     if models:
         os.environ["INFERENCE_MODELS_DIR"] = str(models)
     os.environ.setdefault("INFERENCE_MODELS_DIR", str(_PROJECT / "shared" / "models"))
+    if (records := _PROJECT / "shared" / "records").is_dir():
+        os.environ.setdefault("INFERENCE_RECORDS", str(records))
     if not any(f"INFERENCE_JOBS_{name}" in os.environ for name in ("DIR", "QUEUE_URL", "CONNECTION")):
         os.environ["INFERENCE_JOBS_DIR"] = str(_PROJECT / "build" / "jobs" / tier)
     if tier == "function":

@@ -5,6 +5,7 @@ the graph or a missing package does not allow is left out, and said.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,14 @@ class Engine:
             "tensorrt": bool(plan and plan.settings.gpu_tensorrt_dir),
             "nodes": self.session.nodes,
         }
+
+    def tile_s(self) -> float:
+        """Seconds that a tile takes in a full batch, of which a picture's tiles form one or several."""
+        count = self.runs.batch_max
+        tiles = np.repeat(self.black_tile(), count, axis=0)
+        started = perf_counter()
+        self.runs([tiles])
+        return (perf_counter() - started) / count
 
     def black_tile(self) -> NDArray[Any]:
         """One tile as the graph takes it."""

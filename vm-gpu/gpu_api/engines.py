@@ -71,6 +71,7 @@ class Engines:
         limits = {"pixels_max": settings.pixels_max, "side_max": settings.image_side_max}
         pipeline = DetectionPipeline(engine.manifest, engine.session, run=batcher, decode=self._decode, **limits)
         pipeline.warm()
+        pipeline.tile_s = engine.tile_s()
         return pipeline
 
     def check(self) -> None:

@@ -53,3 +53,14 @@ def test_cores_are_the_affinity_bounded_by_the_quota_rounded_up(
     monkeypatch.setattr(cpu, "quota_cores", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     assert cpu.usable_cores() == cores
+
+
+def test_the_processor_has_a_name_also_where_the_system_does_not_tell_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cpu.cpu_name()
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "none")
+    assert cpu.cpu_name()
+    (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name : A processor\nmodel name : Another\n")
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+    assert cpu.cpu_name() == "A processor"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inference_core.detection import DetectionPipeline, Wanted, as_tensor, candidates
+from inference_core.detection import DetectionPipeline, Wanted, as_tensor, candidates, tiles_in
 from inference_core.errors import InvalidRequest, ManifestError, Stopped, TooLarge
 from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
 from inference_core.session import Session
@@ -51,6 +51,21 @@ def test_boxes_of_a_scaled_reading_are_in_pixels_of_the_whole_picture(pipeline: 
     reply = pipeline.predict(body, scale=0.5).reply()
     assert corners(reply) == {(64, 32, 96, 64)}
     assert reply["scale"] == 0.5
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (65, 64), (160, 112), (640, 30), (30, 640)])
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.25])
+def test_the_tiles_of_a_picture_are_known_from_its_size(
+    pipeline: DetectionPipeline, width: int, height: int, scale: float
+) -> None:
+    seen: list[int] = []
+    pipeline.predict(squares_picture(width, height, []), scale=scale, watch=lambda _, of: seen.append(of))
+    assert isinstance(pipeline.manifest.input, ImageInput)
+    assert set(seen) == {tiles_in(width, height, scale, pipeline.manifest.input)}
+
+
+def test_warming_tells_how_long_a_tile_takes(pipeline: DetectionPipeline) -> None:
+    assert pipeline.tile_s > 0
 
 
 def test_each_stage_is_timed(pipeline: DetectionPipeline) -> None:

@@ -109,6 +109,13 @@ def test_a_scaled_picture_has_the_scaled_sides_and_the_whole_size(kind: str, sca
     assert (picture.width, picture.height) == (WIDTH, HEIGHT)
 
 
+def test_a_check_tells_the_stored_size_and_refuses_as_decoding_does() -> None:
+    assert images.check(encoded(gradient()), pixels_max=LIMIT, side_max=SIDE) == (WIDTH, HEIGHT)
+    for body in (b"no picture", png_header(20_000, 14_000)):
+        with pytest.raises((UnsupportedMedia, TooLarge)):
+            images.check(body, pixels_max=LIMIT, side_max=SIDE)
+
+
 def test_a_bomb_is_refused_from_its_header() -> None:
     """A PNG that declares 280 megapixels is refused without decoding one of them."""
     started = time.process_time()

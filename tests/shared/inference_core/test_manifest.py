@@ -79,3 +79,12 @@ def test_a_fault_in_a_detection_manifest_is_named(tmp_path: Path, old: str, new:
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"model\.toml: No such file"):
         read_manifest(tmp_path)
+
+
+def test_the_accuracy_at_other_scales_is_known_by_scale(tmp_path: Path) -> None:
+    folder = detection_model(tmp_path, accuracies={1.0: 0.9, 0.5: 0.8, 0.25: 0.5})
+    more = "[accuracy.more]"
+    edited(folder, more, f"{more}\nmap_50_95 = 0.6\nmap_50_scale_odd = 0.1")
+    accuracy = read_manifest(folder).accuracy
+    assert accuracy is not None
+    assert accuracy.by_scale == {1.0: 0.9, 0.5: 0.8, 0.25: 0.5}

@@ -42,6 +42,15 @@ def test_a_family_answers_with_its_most_accurate_variant(models_dir: Path) -> No
     assert load(models_dir).find("sizes").manifest.name == "sizes-better"
 
 
+def test_the_variants_of_a_family_are_told_apart_from_a_model_of_its_name(models_dir: Path) -> None:
+    tabular_model(models_dir, "sizes-better", accuracy=0.99)
+    assert {p.manifest.name for p in load(models_dir).variants("sizes")} == {"sizes-linear", "sizes-better"}
+    assert load(models_dir).variants("sizes-better") == []
+    tabular_model(models_dir, "sizes", family="sizes", accuracy=0.1)
+    assert load(models_dir).variants("sizes") == []
+    assert load(models_dir).find("sizes").manifest.name == "sizes"
+
+
 def test_an_unknown_name_says_what_is_served(models_dir: Path) -> None:
     with pytest.raises(ModelNotFound, match=r'"squares-n" is served here; served: sizes-linear\.'):
         load(models_dir).find("squares-n")

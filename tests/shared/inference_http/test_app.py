@@ -113,7 +113,10 @@ def test_the_description_tells_the_truth_about_replies(client: httpx.Client) -> 
         "Problem": client.post("/v1/models/none/predict").json(),
     }
     for name, reply in replies.items():
-        assert set(schemas[name]["required"]) == reply.keys() == schemas[name]["properties"].keys()
+        assert set(schemas[name]["required"]) == reply.keys() == schemas[name]["properties"].keys() - {"choice"}
+    chosen = client.post("/v1/models/squares/predict?deadline_ms=60000", content=PICTURE).json()
+    assert chosen.keys() == schemas["DetectionReply"]["properties"].keys()
+    assert chosen["choice"].keys() == schemas["Choice"]["properties"].keys() == set(schemas["Choice"]["required"])
 
 
 def test_the_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:

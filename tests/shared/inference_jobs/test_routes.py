@@ -77,6 +77,8 @@ def test_several_pictures_make_one_job_with_a_reply_for_each(client_of: ClientOf
 @pytest.mark.parametrize(
     ("path", "body", "code"),
     [
+        (f"{JOBS}&min_accuracy=0.5", PICTURE, "accuracy_unmet"),
+        (f"{JOBS}&min_accuracy=nan", PICTURE, "invalid_request"),
         ("/v1/jobs", PICTURE, "invalid_request"),
         ("/v1/jobs?model=cats", PICTURE, "model_not_found"),
         (JOBS, b"no picture", "unsupported_media"),
