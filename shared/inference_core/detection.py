@@ -1,6 +1,7 @@
 """Detection models: picture bytes in, boxes out, by batches of fixed tiles."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,12 @@ from inference_core.session import Session
 from inference_core.settings import Settings
 from inference_core.tiling import Boxes
 
-Run = Callable[[NDArray[Any]], NDArray[np.float32]]
-"""Tiles as the graph takes them -> its output: a session's run, or a batcher of the same shape."""
+Wanted = Callable[[], None]
+"""Raises when the answer is wanted no longer."""
+Run = Callable[[NDArray[Any], Wanted], NDArray[np.float32]]
+"""Tiles as the graph takes them -> its output: a session's run, or a batcher of the same shape, which may ask `Wanted`
+now and then while the tiles wait. It may keep the tiles until it returns.
+"""
 
 SCALE_MIN = 0.05
 _CANDIDATES_MAX = 1000
@@ -45,7 +50,7 @@ class DetectionPipeline:
         self.session = session
         self._input, self._output = manifest.input, manifest.output
         session.require(manifest.name, inputs=[manifest.input.name], outputs=[manifest.output.name])
-        self._run = run or self._session_run
+        self._run = run or self.session_run
         self._limits = {"pixels_max": pixels_max, "side_max": side_max}
 
     def warm(self) -> None:
@@ -55,12 +60,15 @@ class DetectionPipeline:
         side, channels = self._input.tile_px, 1 if self._input.colour == "grey" else 3
         for count in {1, self._input.tile_batch}:
             try:
-                output = self._run(as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input))
+                tiles = as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input)
+                output = self._run(tiles, partial(unwatched, 0, count))
             except Exception as error:  # onnxruntime raises a dozen unrelated classes here
                 raise ManifestError(f"{self.manifest.name}: the first run failed: {error}") from error
             candidates(output, self._output)
 
-    def _session_run(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
+    def session_run(self, tiles: NDArray[Any], wanted: Wanted) -> NDArray[np.float32]:
+        """The session's own run of `tiles`."""
+        del wanted
         output: NDArray[np.float32] = self.session.run({self._input.name: tiles}, [self._output.name])[0]
         return output
 
@@ -101,7 +109,7 @@ class DetectionPipeline:
                     break
                 tensor = as_tensor(batch[1], settings)
             with clock.stage("infer"):
-                output = self._run(tensor)
+                output = self._run(tensor, partial(watch, len(found), len(tiles)))
             with clock.stage("postprocess"):
                 for tile, boxes in zip(batch[0], candidates(output, self._output), strict=True):
                     moved, border = tiling.to_picture(
@@ -152,6 +160,8 @@ def candidates(output: NDArray[np.float32], layout: DetectionOutput) -> list[Box
     """The boxes above `score_min` of each tile, in tile pixels, duplicates suppressed. `output` is as `layout` says:
     float32 [N, 4 + classes, anchors] (Ultralytics' YOLOv8 head: cx, cy, w, h, then a score a class).
     """
+    if layout.layout == "candidates":
+        return [_chosen(rows, layout) for rows in output]
     classes = len(layout.labels)
     if output.ndim != 3 or output.shape[1] != 4 + classes:
         raise ManifestError(f"The output has shape {output.shape}; {classes} labels need [N, {4 + classes}, anchors].")
@@ -166,3 +176,9 @@ def _tile_boxes(output: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
     xyxy = np.concatenate([centre - half, centre + half]).T
     boxes = Boxes(xyxy, scores[kept], output[4:, kept].argmax(axis=0))
     return tiling.suppress(boxes, iou_max=layout.iou_max)
+
+
+def _chosen(rows: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
+    """Rows of `candidates`, of which only the duplicates are still to go."""
+    kept = rows[rows[:, 4] >= layout.score_min]
+    return tiling.suppress(Boxes(kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64)), iou_max=layout.iou_max)

@@ -101,6 +101,12 @@ class OutOfMemory(InferenceError):
     code, status, title = "out_of_memory", 503, "Too little memory"
 
 
+class DeviceLost(InferenceError):
+    """The GPU does not answer any more and will not in this process; the tier ends, to be started again."""
+
+    code, status, title = "device_lost", 503, "The GPU was lost"
+
+
 class RouteNotFound(InferenceError):
     """Nothing is served at this path."""
 

@@ -57,10 +57,14 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class DetectionOutput:
-    """`yolov8`: float32 [N, 4 + classes, anchors], (cx, cy, w, h) in input pixels, then scores 0..1."""
+    """`yolov8`: float32 [N, 4 + classes, anchors], (cx, cy, w, h) in input pixels, then scores 0..1.
+
+    `candidates`: float32 [N, K, 6], the K best of those as x1, y1, x2, y2, score, label index, duplicates among them;
+    unused rows have score 0. The GPU tier adds it to a graph of `yolov8`, so that little comes back from the GPU.
+    """
 
     name: str
-    layout: Literal["yolov8"]
+    layout: Literal["yolov8", "candidates"]
     labels: tuple[str, ...]
     score_min: float = 0.25
     iou_max: float = 0.5

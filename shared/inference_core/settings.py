@@ -12,7 +12,10 @@ from inference_core.errors import SettingsError
 PREFIX = "INFERENCE_"
 Kind = TypeVar("Kind")
 MEBIBYTE = 1 << 20
-_MAY_BE_ZERO = ("THREADS", "QUEUE_MAX", "DEADLINE_MS", "FAULT_DELAY_S", "JOBS_WORKERS", "JOBS_SHARE", "JOBS_RETRY_S")
+_MAY_BE_ZERO = (
+    "THREADS", "QUEUE_MAX", "DEADLINE_MS", "FAULT_DELAY_S", "JOBS_WORKERS", "JOBS_SHARE", "JOBS_RETRY_S",
+    "GPU_DEVICE", "GPU_MEMORY_BYTES_MAX", "GPU_WAIT_MS",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,32 @@ class Settings:
     """GPU tier only: start without CUDA as an openly declared CPU stand-in."""
     fault_delay_s: float = 0.0
     """A fault switch for load tests: seconds added to every prediction."""
+
+
+@dataclass(frozen=True)
+class GpuSettings:
+    """How the GPU tier uses its GPU; named and read like the others."""
+
+    gpu_device: int = 0
+    """Which of the machine's GPUs, counted as CUDA does."""
+    gpu_memory_bytes_max: int = 0
+    """GPU memory that ONNX Runtime may take for one model; 0: all there is."""
+    gpu_tf32: bool = True
+    """Float32 products in TF32, 10 bits of mantissa, on GPUs that have it (Ampere and newer)."""
+    gpu_nhwc: bool = False
+    """Have ONNX Runtime turn the graph to channels last, which half precision may gain from."""
+    gpu_graphs: bool = True
+    """Replay each batch shape as one CUDA graph, which saves the launch of every kernel."""
+    gpu_tensorrt_dir: str = ""
+    """Folder that keeps TensorRT's engines; empty: the CUDA provider alone, no TensorRT."""
+    gpu_batch_max: int = 32
+    """Tiles of one run, whatever requests they belong to; bounds the GPU memory of a model."""
+    gpu_wait_ms: float = 2.0
+    """How long a tile may wait for others to fill its batch while the GPU has nothing to do."""
+    gpu_tiles_max: int = 1024
+    """Tiles of one model that may wait for the GPU; further callers are held."""
+    gpu_decode: bool = False
+    """Decode JPEGs on the GPU too (needs nvidia-nvimgcodec)."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

@@ -11,6 +11,7 @@ from inference_core.errors import InferenceError, InternalError
 from inference_core.open_inference import OpenInference
 from inference_core.registry import describe
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -55,6 +56,7 @@ class TierApp(FastAPI):
             redirect_slashes=False,
             redoc_url=None,
         )
+        self.service = service
         self.slots = Slots(service.settings.slots, service.settings.queue_max)
         self.metrics = Metrics(service, self.slots)
         settings = service.settings
@@ -98,6 +100,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if isinstance(app, TierApp):
         app.slots.close()
         app.edge.flush()
+        if engines := app.service.engines:
+            await run_in_threadpool(engines.close)
 
 
 def _add_models(app: FastAPI, service: Service) -> None:

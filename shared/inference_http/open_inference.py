@@ -5,6 +5,7 @@ its Content-Type says, and answers uncompressed whatever Accept-Encoding asks: t
 `application/octet-stream`, and its aio client fails on compressed documents that it asked for itself.
 """
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from inference_core.open_inference import OpenInference
 from inference_core.wire import LENGTH_HEADER, InferReply, read_length
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from inference_http.calls import Calls, Timings, require_post, send_answer
@@ -19,6 +21,7 @@ from inference_http.edge import CALL, Call
 from inference_http.replies import Json
 from inference_http.service import Service
 
+_LOG = logging.getLogger("inference.health")
 PREFIX, SUFFIX = "/v2/models/", "/infer"
 MODEL_PATH, VERSION_PATH = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 TAG = "open inference"
@@ -85,9 +88,19 @@ def _add_server(app: FastAPI, service: Service, protocol: OpenInference) -> None
         return Json(service.metadata())
 
     @app.get("/v2/health/live", tags=[TAG], summary="The process answers", response_class=Response)
+    async def live() -> Response:
+        return Response()
+
     @app.get("/v2/health/ready", tags=[TAG], summary="Models are warm", response_class=Response)
-    async def health() -> Response:
-        # Models are loaded and warmed before the port opens: what answers at all is ready. The status says it all.
+    async def ready() -> Response:
+        # Models are loaded and warmed before the port opens: what answers at all is ready, unless it stands on a GPU
+        # that may be lost. The status says it all.
+        if service.engines:
+            try:
+                await run_in_threadpool(service.engines.check)
+            except Exception as error:  # whatever it was, nothing can be computed
+                _LOG.warning("not ready: %s", error)
+                return Response(status_code=503)
         return Response()
 
     @app.get("/v2/models/stats", tags=[TAG], summary="What every model has done since the start", response_class=Json)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 from inference_core.cpu import quota_cores, usable_cores
@@ -22,6 +22,22 @@ Hosting = Literal["cpu", "cuda", "cpu-stand-in"]
 """What computes. The stand-in is a CPU where a GPU belongs; it is said in every reply."""
 
 
+class Engines(Protocol):
+    """What computes for a service, where that is more than the threads of its process: a GPU with its batchers."""
+
+    def check(self) -> None:
+        """Run a real inference, or know that one ended well just now. Raises when none can; called on a thread."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """How each model is computed, by its name, for records."""
+        ...
+
+    def close(self) -> None:
+        """Take no more work, and finish what waits."""
+        ...
+
+
 @dataclass(frozen=True)
 class Service:
     """Models loaded and warmed, and the power they have."""
@@ -35,6 +51,7 @@ class Service:
     quota_cores: float | None
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     """What opens every route but health; empty: no key is asked for."""
+    engines: Engines | None = None
 
     def metadata(self) -> dict[str, Any]:
         """What `GET /v2` answers: the protocol's server metadata, and on what the service stands."""
@@ -50,6 +67,7 @@ class Service:
             "quota_cores": self.quota_cores,
             "onnxruntime": runtime_version(),
             "models": [pipeline.manifest.name for pipeline in self.registry],
+            **({"engines": self.engines.describe()} if self.engines else {}),
         }
 
     def summary(self) -> str:
@@ -61,8 +79,12 @@ class Service:
         )
 
 
-def open_service(settings: Settings, hosting: Hosting, builders: Mapping[str, Builder]) -> Service:
-    """Load and warm every model that `settings` names. Raises StartupError saying what to mend."""
+def open_service(
+    settings: Settings, hosting: Hosting, builders: Mapping[str, Builder], engines: Engines | None = None
+) -> Service:
+    """Load and warm every model that `settings` names; `builders` may give `engines` work to do. Raises StartupError
+    saying what to mend.
+    """
     keys = read_keys(settings.api_keys)  # first: a long load of models must not end in a key too short
     return Service(
         registry=load_models(settings, builders),
@@ -72,6 +94,7 @@ def open_service(settings: Settings, hosting: Hosting, builders: Mapping[str, Bu
         cores=usable_cores(),
         quota_cores=quota_cores(),
         keys=tuple(keys),
+        engines=engines,
     )
 
 

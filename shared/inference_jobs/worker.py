@@ -182,8 +182,12 @@ class Worker:
         return replies[0] if job.images == 1 else b'{"replies":[' + b",".join(replies) + b"]}"
 
     def _predict(self, job: Job, index: int, key: str, heartbeat: Heartbeat) -> Prediction:
+        is_first = index == 0
+
         def watch(done: int, of: int) -> None:
-            if index == done == 0:
+            nonlocal is_first
+            if is_first:
+                is_first = False
                 wait_s = time.time() - job.created_at
                 self.counts.first_tile(wait_s)
                 _LOG.info("job=%s first tile after %.3f s", job.id, wait_s)

@@ -3,39 +3,58 @@
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fastapi import FastAPI
+from inference_core.cpu import usable_cores
 from inference_core.errors import ProviderError
-from inference_core.session import require_cuda
-from inference_core.settings import Settings, read_settings
+from inference_core.session import Provider, require_cuda
+from inference_core.settings import GpuSettings, Settings, read_as, read_settings
 from inference_http.app import create_app
 from inference_http.server import read_address, run
 from inference_http.service import Service, builders, open_service
 from inference_jobs.serving import with_jobs
 from inference_jobs.settings import read_job_settings
 
+from gpu_api.engines import Engines
+from gpu_api.lost import end_process
+from gpu_api.metrics import GpuMetrics
+
 _LOG = logging.getLogger("inference.gpu")
 
 
 def open_app(environ: Mapping[str, str]) -> FastAPI:
     """The application that `environ` describes, models loaded and warmed. Raises StartupError saying what to mend."""
-    service = service_of(read_settings(environ))
+    service = service_of(read_settings(environ), environ)
     _LOG.info("%s", service.summary())
-    return with_jobs(create_app(service), service, read_job_settings(environ))
+    app = create_app(service)
+    assert isinstance(service.engines, Engines)
+    app.metrics.add(GpuMetrics(service.engines))
+    return with_jobs(app, service, read_job_settings(environ))
 
 
-def service_of(settings: Settings) -> Service:
+def service_of(settings: Settings, environ: Mapping[str, str]) -> Service:
     """On CUDA; without it only where `settings.allow_cpu` declares a stand-in. Never silently on the CPU."""
+    gpu = read_as(GpuSettings, environ)
     try:
         require_cuda()
-        return open_service(settings, "cuda", builders(settings, "cuda"))
+        if not environ.get("INFERENCE_SLOTS", "").strip():
+            # Decoding is what the CPU does here: as many pictures at once as there are cores keep the GPU fed.
+            settings = replace(settings, slots=usable_cores())
+        return _service(settings, gpu, "cuda")
     except ProviderError as error:
         if not settings.allow_cpu:
             raise ProviderError(
                 f"{error} vm-gpu/README.md says what fits; INFERENCE_ALLOW_CPU=1 starts a declared CPU stand-in."
             ) from None
         _LOG.warning("CPU stand-in: %s Every reply says so; its figures say nothing about a GPU.", error)
-    return open_service(settings, "cpu-stand-in", builders(settings, "cpu"))
+    return _service(replace(settings, threads=settings.threads or usable_cores()), gpu, "cpu")
+
+
+def _service(settings: Settings, gpu: GpuSettings, provider: Provider) -> Service:
+    engines = Engines(gpu, lost=end_process)
+    ours = engines.builders(settings, provider, builders(settings, provider))
+    return open_service(settings, "cuda" if provider == "cuda" else "cpu-stand-in", ours, engines)
 
 
 def app() -> FastAPI:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inference_core.detection import DetectionPipeline, as_tensor, candidates
+from inference_core.detection import DetectionPipeline, Wanted, as_tensor, candidates
 from inference_core.errors import InvalidRequest, ManifestError, Stopped, TooLarge
 from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
 from inference_core.session import Session
@@ -80,7 +80,7 @@ def test_memory_is_bounded_by_the_tile_batch(tmp_path: Path) -> None:
     sizes: list[int] = []
     manifest = read_manifest(detection_model(tmp_path))
 
-    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
+    def run(tiles: NDArray[Any], _: Wanted) -> NDArray[np.float32]:
         sizes.append(len(tiles))
         return np.zeros((len(tiles), 5, 16), np.float32)
 
@@ -100,7 +100,7 @@ def test_the_watch_ends_the_work_between_two_batches(tmp_path: Path) -> None:
     manifest = read_manifest(detection_model(tmp_path))
     runs: list[int] = []
 
-    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
+    def run(tiles: NDArray[Any], _: Wanted) -> NDArray[np.float32]:
         runs.append(len(tiles))
         return np.zeros((len(tiles), 5, 16), np.float32)
 
@@ -148,7 +148,7 @@ def test_tiles_take_the_layout_type_and_range_of_the_graph() -> None:
 def test_a_picture_full_of_boxes_gives_a_bounded_number_of_them(tmp_path: Path) -> None:
     manifest = read_manifest(detection_model(tmp_path))
 
-    def run(tiles: NDArray[Any]) -> NDArray[np.float32]:
+    def run(tiles: NDArray[Any], _: Wanted) -> NDArray[np.float32]:
         """A box of 4 px in every cell of 4 px: nothing suppresses anything."""
         cells = np.stack(np.meshgrid(np.arange(2, 64, 4), np.arange(2, 64, 4))).reshape(2, -1)
         rows = np.concatenate([cells, np.full((2, cells.shape[1]), 4), np.ones((1, cells.shape[1]))])

@@ -1,0 +1,299 @@
+"""Tiles of different requests share the runs of one model.
+
+A batch leaves when it is full, or when the GPU has nothing to do and the oldest tile has waited long enough: while the
+GPU computes, gathering more costs nobody anything. Each batch is dealt evenly among the requests that wait, so that a
+small one rides in the next batch however many tiles a large one brought. A batch that fails is run again request by
+request: only the one at fault fails.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Condition, Event, Thread
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+from inference_core.errors import DeviceLost, InvalidRequest, Overloaded
+from numpy.typing import NDArray
+
+from gpu_api.counts import BatchCounts
+
+_LOG = logging.getLogger("inference.gpu")
+Tiles = NDArray[Any]
+Outputs = NDArray[np.float32]
+Wanted = Callable[[], None]
+"""Raises when nobody wants the answer any more. Called on the thread that asked for it."""
+
+_LOOK_S = 0.05
+"""How often a caller that waits looks whether its answer is still wanted."""
+_THREADS = 2
+"""One batch is copied while another computes."""
+
+
+class Runs(Protocol):
+    """What computes batches, `bound.BoundRun` for one."""
+
+    @property
+    def batch_max(self) -> int:
+        """Tiles of one run."""
+        ...
+
+    def __call__(self, parts: Sequence[Tiles]) -> Outputs:
+        """The outputs of all tiles of `parts`, in order."""
+        ...
+
+    def takes(self, tiles: Tiles) -> bool:
+        """Whether `tiles` have the shape and type of the graph's."""
+        ...
+
+    def padded(self, count: int) -> int:
+        """How many tiles are computed for `count`."""
+        ...
+
+    def check(self) -> None:
+        """Raise DeviceLost when no further run can succeed."""
+        ...
+
+
+class Batcher:
+    """Takes the place of a session's run. Callers block: they are as many as there are slots."""
+
+    def __init__(
+        self, runs: Runs, *, wait_ms: float, tiles_max: int, lost: Callable[[DeviceLost], None] | None = None
+    ) -> None:
+        """Callers are held while `tiles_max` tiles wait. `lost` is told, once, when the device is lost."""
+        self.counts = BatchCounts()
+        self.ended = perf_counter()
+        """When a batch last ended well, on the clock of `perf_counter`."""
+        self._runs, self._wait_s, self._tiles_max, self._lost = runs, wait_ms / 1e3, tiles_max, lost
+        self._changed = Condition()
+        self._works: deque[_Work] = deque()
+        self._doors: deque[object] = deque()
+        self._tiles = 0
+        """Tiles in `_works` that no batch has taken."""
+        self._running = 0
+        self._is_closed = False
+        self._failure: DeviceLost | None = None
+        # Daemons: a start that fails half-way must be able to end.
+        self._threads = [Thread(target=self._serve, name=f"batch-{n}", daemon=True) for n in range(_THREADS)]
+        for thread in self._threads:
+            thread.start()
+
+    def __call__(self, tiles: Tiles, wanted: Wanted | None = None) -> Outputs:
+        """The outputs for `tiles`, in order. `tiles` must not change until it returns.
+
+        Raises what the run of these tiles raised, what `wanted` raises (tiles that are not in a run yet are dropped
+        then), InvalidRequest for tiles that are not the model's, Overloaded once closed and DeviceLost.
+        """
+        if not self._runs.takes(tiles):
+            raise InvalidRequest(f"Tiles of shape {tiles.shape[1:]} and type {tiles.dtype} are not this model's.")
+        work = _Work(tiles)
+        try:
+            self._enter(work, wanted)
+            while not work.ended.wait(_LOOK_S):
+                if wanted:
+                    wanted()
+        except BaseException:
+            self._withdraw(work)
+            raise
+        if work.error:
+            raise work.error
+        assert work.outputs is not None
+        return work.outputs
+
+    def close(self) -> None:
+        """Take no more, finish what waits, then end."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _enter(self, work: "_Work", wanted: Wanted | None) -> None:
+        """Queue `work` as soon as there is room, first come first served."""
+        door = object()
+        with self._changed:
+            self._doors.append(door)
+            try:
+                while not self._has_room(work) or self._doors[0] is not door:
+                    self._require_open()
+                    self._changed.wait(_LOOK_S)
+                    if wanted:
+                        wanted()
+                self._require_open()
+                work.arrived = perf_counter()
+                self._works.append(work)
+                self._tiles += work.left
+            finally:
+                self._doors.remove(door)
+                self._changed.notify_all()
+
+    def _has_room(self, work: "_Work") -> bool:
+        return not self._tiles or self._tiles + work.left <= self._tiles_max
+
+    def _require_open(self) -> None:
+        if self._failure:
+            raise DeviceLost(self._failure.detail)
+        if self._is_closed:
+            raise Overloaded("The service is stopping.", retry_after_s=15)
+
+    def _withdraw(self, work: "_Work") -> None:
+        with self._changed:
+            if work in self._works:
+                self._works.remove(work)
+                self._tiles -= work.left
+                self.counts.dropped += work.left
+                self._changed.notify_all()
+
+    def _serve(self) -> None:
+        while parts := self._gathered():
+            try:
+                self._answer(parts)
+            finally:
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
+
+    def _gathered(self) -> "list[_Part]":
+        """The next batch, once it is due; nothing when closed and empty."""
+        with self._changed:
+            while not self._is_due():
+                if self._is_closed and not self._tiles:
+                    return []
+                self._changed.wait(self._due_s())
+            self._running += 1
+            parts = self._dealt()
+            self._changed.notify_all()  # there is room for those at the door
+            return parts
+
+    def _is_due(self) -> bool:
+        if self._tiles >= self._runs.batch_max:
+            return True
+        return bool(self._tiles) and not self._running and (self._is_closed or self._due_s() == 0)
+
+    def _due_s(self) -> float | None:
+        """Seconds until the oldest tile has waited long enough; None while that does not matter."""
+        if not self._tiles or self._running:
+            return None
+        return max(0.0, min(work.arrived for work in self._works) + self._wait_s - perf_counter())
+
+    def _dealt(self) -> "list[_Part]":
+        """Up to a full batch, dealt evenly among the works; who had their turn goes to the end of the line."""
+        room = self._runs.batch_max
+        shares: dict[_Work, int] = {}
+        while room and self._works:
+            fair = max(1, room // len(self._works))
+            for _ in range(min(len(self._works), room)):
+                work = self._works.popleft()
+                taken = min(fair, work.left - shares.get(work, 0), room)
+                shares[work] = shares.get(work, 0) + taken
+                room -= taken
+                if shares[work] < work.left:
+                    self._works.append(work)
+        now = perf_counter()
+        self._tiles -= sum(shares.values())
+        for work in shares:
+            self.counts.waited(now - work.arrived)
+        return [work.take(share) for work, share in shares.items()]
+
+    def _answer(self, parts: "list[_Part]") -> None:
+        try:
+            self._run(parts)
+        except Exception as error:  # onnxruntime raises a dozen unrelated classes here
+            if self._is_lost(error):
+                return self._give_up(parts)
+            if len(parts) == 1:
+                _LOG.warning("a run of %d tiles failed: %s", parts[0].count, error)
+                self._withdraw(parts[0].work)
+                return parts[0].work.fail(error)
+            for part in parts:
+                self._answer([part])
+
+    def _run(self, parts: "list[_Part]") -> None:
+        count = sum(part.count for part in parts)
+        outputs = self._runs([part.tiles for part in parts])
+        with self._changed:
+            self.ended = perf_counter()
+            self.counts.ran(count, self._runs.padded(count))
+            first = 0
+            for part in parts:
+                part.give(outputs[first : first + part.count])
+                first += part.count
+
+    def _is_lost(self, error: Exception) -> bool:
+        try:
+            self._runs.check()
+        except DeviceLost as lost:
+            with self._changed:
+                is_news = not self._failure
+                self._failure = lost
+            if is_news and self._lost:
+                self._lost(DeviceLost(f"{lost.detail} It came to light by: {error}"))
+            return True
+        return False
+
+    def _give_up(self, parts: "list[_Part]") -> None:
+        with self._changed:
+            failure = self._failure
+            waiting, self._tiles = list(self._works), 0
+            self._works.clear()
+            self._is_closed = True
+            self._changed.notify_all()
+        assert failure is not None
+        for work in {*waiting, *(part.work for part in parts)}:
+            work.fail(DeviceLost(failure.detail))
+
+
+class _Work:
+    """The tiles of one caller, and what has become of them."""
+
+    __slots__ = ("_given", "_taken", "arrived", "ended", "error", "outputs", "tiles")
+
+    def __init__(self, tiles: Tiles) -> None:
+        self.tiles = tiles
+        self.arrived = 0.0
+        self.ended = Event()
+        self.outputs: Outputs | None = None
+        self.error: Exception | None = None
+        self._taken = self._given = 0
+
+    @property
+    def left(self) -> int:
+        """Tiles that no batch has taken."""
+        return len(self.tiles) - self._taken
+
+    def take(self, count: int) -> "_Part":
+        self._taken += count
+        return _Part(self, self._taken - count, count)
+
+    def give(self, first: int, outputs: Outputs) -> None:
+        if len(outputs) == len(self.tiles):
+            self.outputs = outputs
+        else:
+            if self.outputs is None:
+                self.outputs = np.empty((len(self.tiles), *outputs.shape[1:]), np.float32)
+            self.outputs[first : first + len(outputs)] = outputs
+        self._given += len(outputs)
+        if self._given == len(self.tiles):
+            self.ended.set()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.ended.set()
+
+
+class _Part:
+    """A caller's tiles in one batch."""
+
+    __slots__ = ("_first", "count", "work")
+
+    def __init__(self, work: _Work, first: int, count: int) -> None:
+        self.work, self._first, self.count = work, first, count
+
+    @property
+    def tiles(self) -> Tiles:
+        return self.work.tiles[self._first : self._first + self.count]
+
+    def give(self, outputs: Outputs) -> None:
+        self.work.give(self._first, outputs)

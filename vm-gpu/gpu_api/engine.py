@@ -1,0 +1,153 @@
+"""One detection model made ready for the device: its graph, its session, its bound memory. Every step that the device,
+the graph or a missing package does not allow is left out, and said.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from inference_core.bound import BoundRun, batch_shapes
+from inference_core.detection import DetectionPipeline
+from inference_core.device import CudaMemory, HostMemory, Memory
+from inference_core.errors import ManifestError, ProviderError
+from inference_core.manifest import DetectionOutput, ImageInput, Manifest
+from inference_core.providers import GpuPlan
+from inference_core.session import Provider, Session, cuda_version
+from inference_core.settings import GpuSettings
+from numpy.typing import NDArray
+
+from gpu_api.batcher import Runs
+
+_LOG = logging.getLogger("inference.gpu")
+_FIXED_LAYOUTS = ("yolov8", "yolov5", "yolox", "end2end", "candidates")
+"""Layouts of one output with one entry of fixed shape a tile: what can be bound before a run."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model that computes batches on the device. `manifest` describes the graph as it is run, which may say less
+    than the model's own file: see `graph.lean_graph`.
+    """
+
+    manifest: Manifest
+    session: Session
+    runs: Runs
+
+    def describe(self) -> dict[str, Any]:
+        """What this model got of what the tier can do, for log and record."""
+        plan = self.session.plan
+        return {
+            "batch_max": self.runs.batch_max,
+            "bound": isinstance(self.runs, BoundRun),
+            "candidates": bool(self.session.hidden),
+            "graphs": bool(plan and plan.graphs),
+            "tensorrt": bool(plan and plan.settings.gpu_tensorrt_dir),
+            "nodes": self.session.nodes,
+        }
+
+    def black_tile(self) -> NDArray[Any]:
+        """One tile as the graph takes it."""
+        spec = next(spec for spec in self.session.inputs if spec.name == getattr(self.manifest.input, "name", ""))
+        return np.zeros((1, *_tile_shape(self.manifest)), spec.numpy_dtype)
+
+    def close(self) -> None:
+        """Give the device's memory back."""
+        if isinstance(self.runs, BoundRun):
+            self.runs.close()
+
+
+class PlainRuns:
+    """The session's own run as batches: for outputs whose shape is known only afterwards."""
+
+    def __init__(self, pipeline: DetectionPipeline, memory: Memory, batch_max: int) -> None:
+        self.batch_max = batch_max
+        self._pipeline, self._memory = pipeline, memory
+
+    def __call__(self, parts: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """The outputs of all tiles of `parts`, in order."""
+        return self._pipeline.session_run(np.concatenate(parts), lambda: None)
+
+    def takes(self, tiles: NDArray[Any]) -> bool:
+        """Left to ONNX Runtime, which says what it does not take."""
+        return tiles.ndim > 1
+
+    def padded(self, count: int) -> int:
+        """Nothing is added."""
+        return count
+
+    def check(self) -> None:
+        """Raise DeviceLost when the device is lost."""
+        self._memory.check()
+
+
+def open_engine(manifest: Manifest, settings: GpuSettings, provider: Provider, threads: int) -> Engine:
+    """`manifest`'s model on the device, every batch shape warmed. Raises StartupError saying what to mend."""
+    model, manifest, hidden = _graph(manifest)
+
+    def opened(*, graphs: bool) -> Engine:
+        plan = GpuPlan(settings, graphs, manifest.input.name, _tile_shape(manifest))  # type: ignore[union-attr]
+        session = Session(model, threads=threads, provider=provider, plan=plan, hidden=hidden)
+        engine = _engine(manifest, session, settings)
+        _LOG.info("%s: %s", manifest.name, engine.describe())
+        return engine
+
+    if provider == "cuda" and settings.gpu_graphs and not settings.gpu_tensorrt_dir:
+        try:
+            return opened(graphs=True)
+        except ProviderError:
+            raise
+        except Exception as error:  # ONNX Runtime says no in a dozen ways, at the opening or at the first run
+            _LOG.warning("%s: no CUDA graphs, each run launches its kernels one by one: %s", manifest.name, error)
+    return opened(graphs=False)
+
+
+def _graph(manifest: Manifest) -> tuple[bytes, Manifest, tuple[str, ...]]:
+    """The model's file, with the best candidates as a hidden output where its layout allows that."""
+    image, output = manifest.input, manifest.output
+    assert isinstance(image, ImageInput)
+    assert isinstance(output, DetectionOutput)
+    if output.layout != "yolov8":
+        return manifest.model_bytes, manifest, ()
+    try:
+        from gpu_api.graph import OUTPUT, lean_graph  # noqa: PLC0415 - needs `onnx`, which a stand-in may lack
+
+        model = lean_graph(manifest.model_bytes, image, output)
+    except Exception as error:  # someone's own graph may hold anything
+        _LOG.warning("%s: the graph is run as it is, and all its cells come back: %s", manifest.name, error)
+        return manifest.model_bytes, manifest, ()
+    return model, replace(manifest, output=replace(output, name=OUTPUT, layout="candidates")), (OUTPUT,)
+
+
+def _engine(manifest: Manifest, session: Session, settings: GpuSettings) -> Engine:
+    image, output = manifest.input, manifest.output
+    assert isinstance(image, ImageInput)
+    assert isinstance(output, DetectionOutput)
+    session.require(manifest.name, inputs=[image.name], outputs=[output.name])
+    is_gpu = session.plan is not None
+    batch_max = settings.gpu_batch_max if is_gpu else min(settings.gpu_batch_max, image.tile_batch)
+    fixed = session.inputs[0].shape[0]
+    shapes = (fixed,) if isinstance(fixed, int) else batch_shapes(batch_max)
+    memory = CudaMemory(settings.gpu_device, cuda_version()) if is_gpu else HostMemory()
+    manifest = replace(manifest, input=replace(image, tile_batch=shapes[-1]))
+    if output.layout not in _FIXED_LAYOUTS:
+        _LOG.warning("%s: its output has no fixed shape and is not bound", manifest.name)
+        pipeline = DetectionPipeline(manifest, session, pixels_max=1)
+        return Engine(manifest, session, PlainRuns(pipeline, memory, shapes[-1]))
+    names = {"input_name": image.name, "output_name": output.name}
+    try:
+        runs = BoundRun(session, memory, tile_shape=_tile_shape(manifest), shapes=shapes, **names)
+        runs.warm()
+    except Exception as error:  # ONNX Runtime's too
+        raise ManifestError(
+            f"{manifest.name}: the first batch of up to {shapes[-1]} tiles failed: {error} Where the GPU's memory is "
+            "too small, lower INFERENCE_GPU_BATCH_MAX."
+        ) from error
+    return Engine(manifest, session, runs)
+
+
+def _tile_shape(manifest: Manifest) -> tuple[int, ...]:
+    assert isinstance(manifest.input, ImageInput)
+    side, channels = manifest.input.tile_px, 1 if manifest.input.colour == "grey" else 3
+    return (channels, side, side) if manifest.input.layout == "nchw" else (side, side, channels)

@@ -1,0 +1,97 @@
+"""The detection models of this tier, each with its session, its bound memory and its batcher; how they end together."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+from inference_core.cpu import usable_cores
+from inference_core.detection import DetectionPipeline
+from inference_core.errors import DeviceLost
+from inference_core.manifest import Manifest
+from inference_core.providers import GpuPlan
+from inference_core.registry import Builder, Pipeline, TensorPipeline
+from inference_core.session import Provider, Session
+from inference_core.settings import GpuSettings, Settings
+
+from gpu_api.batcher import Batcher
+from gpu_api.engine import Engine, open_engine
+
+_LOG = logging.getLogger("inference.gpu")
+_FRESH_S = 5.0
+"""A batch that ended so lately is proof enough that the device answers."""
+_CHECK_S = 10.0
+
+
+class Engines:
+    """The engines that `builders` opened. `lost` is called once, when the device is."""
+
+    def __init__(self, settings: GpuSettings, lost: Callable[[DeviceLost], None]) -> None:
+        self.settings = settings
+        self.by_name: dict[str, tuple[Engine, Batcher]] = {}
+        self._lost = lost
+        self._failure: DeviceLost | None = None
+        self._checker = ThreadPoolExecutor(1, thread_name_prefix="check")
+        self._check: Future[None] | None = None
+        self._lock = threading.Lock()
+
+    def builders(self, settings: Settings, provider: Provider, others: Mapping[str, Builder]) -> dict[str, Builder]:
+        """`others`, with detection through the engines and calls by tensor through sessions like theirs."""
+        threads = settings.threads or (1 if provider == "cuda" else usable_cores())
+
+        def detection(manifest: Manifest) -> Pipeline:
+            return self._pipeline(open_engine(manifest, self.settings, provider, threads), settings)
+
+        def tensor(manifest: Manifest) -> Pipeline:
+            plan = GpuPlan(self.settings)
+            return TensorPipeline(
+                manifest, Session(manifest.model_bytes, threads=threads, provider=provider, plan=plan)
+            )
+
+        return {**others, "detection": detection, "tensor": tensor}
+
+    def _pipeline(self, engine: Engine, settings: Settings) -> DetectionPipeline:
+        gpu = self.settings
+        batcher = Batcher(engine.runs, wait_ms=gpu.gpu_wait_ms, tiles_max=gpu.gpu_tiles_max, lost=self._end)
+        self.by_name[engine.manifest.name] = engine, batcher
+        limits = {"pixels_max": settings.pixels_max, "side_max": settings.image_side_max}
+        pipeline = DetectionPipeline(engine.manifest, engine.session, run=batcher, **limits)
+        pipeline.warm()
+        return pipeline
+
+    def check(self) -> None:
+        """One black tile through each model that has answered nothing of late. Raises DeviceLost, TimeoutError when
+        the device does not answer in time, or what the run raises.
+        """
+        if self._failure:
+            raise self._failure
+        with self._lock:
+            # A device that hangs holds one thread, however often it is asked for.
+            if self._check is None or self._check.done():
+                self._check = self._checker.submit(self._try_all)
+            check = self._check
+        check.result(_CHECK_S)
+
+    def _try_all(self) -> None:
+        for engine, batcher in self.by_name.values():
+            if perf_counter() - batcher.ended > _FRESH_S:
+                batcher(engine.black_tile())
+
+    def describe(self) -> dict[str, Any]:
+        """How each model is computed, by its name."""
+        return {name: engine.describe() for name, (engine, _) in self.by_name.items()}
+
+    def close(self) -> None:
+        """Take no more work, finish what waits, give the device's memory back."""
+        self._checker.shutdown(wait=False)
+        for engine, batcher in self.by_name.values():
+            batcher.close()
+            engine.close()
+
+    def _end(self, failure: DeviceLost) -> None:
+        with self._lock:
+            is_news, self._failure = not self._failure, failure
+        if is_news:
+            self._lost(failure)
