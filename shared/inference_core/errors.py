@@ -106,6 +106,9 @@ class DeviceLost(InferenceError):
 
     code, status, title = "device_lost", 503, "The GPU was lost"
 
+    def __init__(self, detail: str, *, retry_after_s: int | None = 30) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+
 
 class RouteNotFound(InferenceError):
     """Nothing is served at this path."""

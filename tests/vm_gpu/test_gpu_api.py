@@ -1,11 +1,16 @@
 """The GPU tier never runs on the CPU in silence."""
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import httpx
 import onnxruntime
 import pytest
+from gpu_api.lost import EXIT_STATUS
 
-from tests.entry import ended, started
+from tests.entry import START_S, ended, started
 from tests.models import squares_picture
 
 MODULE = "gpu_api.main"
@@ -45,3 +50,55 @@ def test_with_cuda_it_serves_from_the_gpu(models_dir: Path, tmp_path: Path) -> N
         reply = tier.client.post("/v1/models/squares-n/predict", content=PICTURE)
     assert reply.json()["hosting"] == "cuda"
     assert [found["box"] for found in reply.json()["detections"]] == [[16, 32, 32, 48]]
+
+
+@needs_no_cuda
+def test_a_lost_gpu_ends_the_process_and_readiness_before_it(models_dir: Path, tmp_path: Path) -> None:
+    settings: dict[str, str | Path] = {"INFERENCE_MODELS_DIR": models_dir, "INFERENCE_ALLOW_CPU": "1"}
+    with started("tests.vm_gpu.lost_tier", tmp_path / "log", settings) as tier:
+        reply = tier.client.post("/v1/models/squares-n/predict", content=PICTURE)
+        ready = tier.client.get("/v2/health/ready").status_code
+        live = tier.client.get("/v2/health/live").status_code
+        status = tier.process.wait(START_S)
+        log = tier.log.read_text()
+    assert (reply.status_code, reply.json()["code"]) == (503, "device_lost")
+    assert int(reply.headers["retry-after"]) > 0
+    assert (ready, live) == (503, 200)
+    assert status == EXIT_STATUS
+    assert "CRITICAL inference.gpu The GPU is lost" in log
+    assert "CUDA error 719" in log
+
+
+@needs_no_cuda
+def test_pictures_of_several_clients_are_all_answered_and_counted(models_dir: Path, tmp_path: Path) -> None:
+    settings: dict[str, str | Path] = {
+        "INFERENCE_MODELS_DIR": models_dir,
+        "INFERENCE_ALLOW_CPU": "1",
+        "INFERENCE_SLOTS": "4",
+    }
+    with started(MODULE, tmp_path / "log", settings) as tier, ThreadPoolExecutor(8) as pool:
+        ask = partial(tier.client.post, "/v1/models/squares-n/predict", content=PICTURE)
+        replies = list(pool.map(lambda _: ask(), range(24)))
+        metrics = tier.client.get("/metrics").text
+        described = tier.client.get("/v2").json()["engines"]["squares-n"]
+    assert {reply.status_code for reply in replies} == {200}
+    assert all(reply.json()["detections"][0]["box"] == [16, 32, 32, 48] for reply in replies)
+    # The readings of the warm-up: a tile alone and a full batch.
+    assert 'inference_batch_tiles_sum{model="squares-n"} 29.0' in metrics
+    assert described["bound"]
+
+
+@needs_no_cuda
+def test_sigterm_answers_what_waits_for_the_batcher(models_dir: Path, tmp_path: Path) -> None:
+    settings: dict[str, str | Path] = {
+        "INFERENCE_MODELS_DIR": models_dir,
+        "INFERENCE_ALLOW_CPU": "1",
+        "INFERENCE_GPU_WAIT_MS": "1500",
+    }
+    with started(MODULE, tmp_path / "log", settings) as tier, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(tier.client.post, "/v1/models/squares-n/predict", content=PICTURE)
+        while "inference_in_flight 1.0" not in httpx.get(f"{tier.client.base_url}/metrics").text:
+            assert not answer.done()
+        tier.process.terminate()
+        assert answer.result().status_code == 200
+        assert tier.process.wait(START_S) in (0, -signal.SIGTERM)

@@ -1,0 +1,148 @@
+"""Engines: what of the device each model gets, readiness by a real inference, the figures, and the end."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gpu_api.engine import open_engine
+from gpu_api.engines import Engines
+from gpu_api.metrics import GpuMetrics, gpu_gauges
+from inference_core.detection import DetectionPipeline
+from inference_core.errors import DeviceLost, ManifestError, Overloaded
+from inference_core.manifest import ImageInput, read_manifest
+from inference_core.registry import Pipeline
+from inference_core.session import Session
+from inference_core.settings import GpuSettings, Settings
+from inference_http.service import builders
+from prometheus_client import CollectorRegistry, generate_latest
+
+from tests.models import squares_picture
+from tests.vm_gpu.runs import GatedRuns, numbered, squares_engine, squares_manifest
+
+PICTURE = squares_picture(112, 64, [(16, 32), (96, 16)])
+
+
+@pytest.fixture
+def engines() -> Iterator[Engines]:
+    opened = Engines(GpuSettings(gpu_wait_ms=0), lost=lambda _: None)
+    yield opened
+    opened.close()
+
+
+def opened(engines: Engines, folder: Path) -> Pipeline:
+    manifest = squares_manifest(folder)
+    return engines.builders(Settings(), "cpu", builders(Settings(), "cpu"))["detection"](manifest)
+
+
+def test_a_pipeline_of_the_engines_answers_as_the_plain_one(engines: Engines, tmp_path: Path) -> None:
+    pipeline = opened(engines, tmp_path)
+    manifest = read_manifest(tmp_path / "squares-n")
+    plain = DetectionPipeline(manifest, Session(manifest.model_bytes, threads=1), pixels_max=1_000_000)
+    assert pipeline.predict(PICTURE).fields == plain.predict(PICTURE).fields
+    assert len(plain.predict(PICTURE).fields["detections"]) == 2
+
+
+def test_it_says_what_each_model_got(engines: Engines, tmp_path: Path) -> None:
+    opened(engines, tmp_path)
+    said = engines.describe()["squares-n"]
+    assert (said["bound"], said["candidates"], said["graphs"], said["batch_max"]) == (True, True, False, 4)
+
+
+def test_without_the_package_that_rewrites_graphs_it_runs_the_file_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "gpu_api.graph", raising=False)
+    engine = open_engine(squares_manifest(tmp_path), GpuSettings(), "cpu", threads=1)
+    assert engine.describe()["bound"]
+    assert not engine.describe()["candidates"]
+    assert "the graph is run as it is" in caplog.text
+    assert engine.runs([numbered(255)]).shape == (1, 5, 16)
+    engine.close()
+
+
+def test_a_manifest_that_contradicts_its_graph_is_a_sentence(tmp_path: Path) -> None:
+    manifest = squares_manifest(tmp_path)
+    assert isinstance(manifest.input, ImageInput)
+    wrong = replace(manifest, input=replace(manifest.input, tile_px=80))
+    with pytest.raises(ManifestError, match="squares-n: the first batch of up to 4 tiles failed"):
+        open_engine(wrong, GpuSettings(), "cpu", threads=1)
+
+
+def test_a_check_runs_a_real_inference_unless_one_ended_just_now(engines: Engines, tmp_path: Path) -> None:
+    opened(engines, tmp_path)
+    _, batcher = engines.by_name["squares-n"]
+    before = batcher.counts.tiles
+    engines.check()
+    assert batcher.counts.tiles == before
+    batcher.ended -= 3600
+    engines.check()
+    assert batcher.counts.tiles == before + 1
+
+
+def test_a_check_fails_once_the_device_is_lost_and_the_process_is_told_once(tmp_path: Path) -> None:
+    told: list[DeviceLost] = []
+    engines = Engines(GpuSettings(gpu_wait_ms=0), lost=told.append)
+    pipeline = opened(engines, tmp_path)
+    _, batcher = engines.by_name["squares-n"]
+    runs = GatedRuns(squares_engine(tmp_path / "again"))
+    runs.is_lost = True
+    batcher._runs = runs
+    with pytest.raises(DeviceLost):
+        pipeline.predict(PICTURE)
+    for _ in range(2):
+        with pytest.raises(DeviceLost):
+            engines.check()
+    assert len(told) == 1
+    engines.close()
+
+
+def test_a_check_that_the_device_does_not_answer_times_out_on_one_thread(
+    engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpu_api.engines._CHECK_S", 0.01)
+    opened(engines, tmp_path)
+    _, batcher = engines.by_name["squares-n"]
+    runs = GatedRuns(squares_engine(tmp_path / "again"), is_open=False)
+    batcher._runs = runs
+    batcher.ended -= 3600
+    before = threading.active_count()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            engines.check()
+    assert len(runs.batches) == 1
+    assert threading.active_count() <= before + 1
+    runs.gate.set()
+
+
+def test_closing_refuses_further_pictures(tmp_path: Path) -> None:
+    engines = Engines(GpuSettings(gpu_wait_ms=0), lost=lambda _: None)
+    pipeline = opened(engines, tmp_path)
+    engines.close()
+    with pytest.raises(Overloaded, match="stopping"):
+        pipeline.predict(PICTURE)
+
+
+def test_the_figures_of_batches_stand_in_the_metrics(engines: Engines, tmp_path: Path) -> None:
+    pipeline = opened(engines, tmp_path)
+    pipeline.predict(PICTURE)
+    registry = CollectorRegistry()
+    registry.register(GpuMetrics(engines))
+    text = generate_latest(registry).decode()
+    tiles = engines.by_name["squares-n"][1].counts.tiles
+    assert f'inference_batch_tiles_sum{{model="squares-n"}} {tiles}.0' in text
+    for name in ("batch_tiles_bucket", "batch_queue_seconds_count", "batch_padding_tiles_total", "batch_dropped_tiles"):
+        assert f"inference_{name}" in text
+
+
+def test_without_a_driver_the_metrics_go_without_the_gpu(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "inference.gpu"):
+        gauges = gpu_gauges(0)()
+    if not gauges:
+        assert "no figures of a GPU in the metrics" in caplog.text
+    else:
+        assert gauges["inference_gpu_memory_bytes"][1] > 0
