@@ -1,7 +1,6 @@
 """Detection models: picture bytes in, boxes out, by batches of fixed tiles."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from inference_core import images, tiling
 from inference_core.errors import InvalidRequest, ManifestError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
-from inference_core.results import Detection, Prediction, StageClock, Watch, unwatched
+from inference_core.results import Detection, Prediction, StageClock, Watch, still_wanted, unwatched
 from inference_core.session import Session
 from inference_core.settings import Settings
 from inference_core.tiling import Boxes
@@ -61,7 +60,7 @@ class DetectionPipeline:
         for count in {1, self._input.tile_batch}:
             try:
                 tiles = as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input)
-                output = self._run(tiles, partial(unwatched, 0, count))
+                output = self._run(tiles, still_wanted(unwatched, 0, count))
             except Exception as error:  # onnxruntime raises a dozen unrelated classes here
                 raise ManifestError(f"{self.manifest.name}: the first run failed: {error}") from error
             candidates(output, self._output)
@@ -109,7 +108,7 @@ class DetectionPipeline:
                     break
                 tensor = as_tensor(batch[1], settings)
             with clock.stage("infer"):
-                output = self._run(tensor, partial(watch, len(found), len(tiles)))
+                output = self._run(tensor, still_wanted(watch, len(found), len(tiles)))
             with clock.stage("postprocess"):
                 for tile, boxes in zip(batch[0], candidates(output, self._output), strict=True):
                     moved, border = tiling.to_picture(

@@ -2,17 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 Watch = Callable[[int, int], None]
 """Told between the steps of a long prediction how many of how many are done (tiles, for a picture), lastly that all
 are. It ends the work by raising `errors.Stopped`; a cancelled job, a client that left and a progress bar all use it.
+It may have a method `wanted` besides, see `still_wanted`.
 """
 
 
 def unwatched(_done: int, _of: int) -> None:
     """The watch of a prediction that nobody follows."""
+
+
+def still_wanted(watch: Watch, done: int, of: int) -> Callable[[], None]:
+    """What to ask while a step waits in a queue: the watch's own `wanted`, where it has one, else the watch itself. A
+    deadline that has passed ends what has not begun, but not what has.
+    """
+    wanted: Callable[[], None] = getattr(watch, "wanted", None) or partial(watch, done, of)
+    return wanted
 
 
 class StageClock:

@@ -17,14 +17,19 @@ from numpy.typing import NDArray
 class LostRuns:
     """Runs that fail, on a device that stays so."""
 
-    batch_max = 4
+    @property
+    def batch_max(self) -> int:
+        """Tiles of one run."""
+        return 4
 
-    def __call__(self, _: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    def __call__(self, parts: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Every run fails."""
+        del parts
         raise RuntimeError("CUDA error 719, unspecified launch failure")
 
-    def takes(self, _: NDArray[Any]) -> bool:
+    def takes(self, tiles: NDArray[Any]) -> bool:
         """All tiles."""
+        del tiles
         return True
 
     def padded(self, count: int) -> int:

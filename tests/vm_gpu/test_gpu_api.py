@@ -102,3 +102,19 @@ def test_sigterm_answers_what_waits_for_the_batcher(models_dir: Path, tmp_path: 
         tier.process.terminate()
         assert answer.result().status_code == 200
         assert tier.process.wait(START_S) in (0, -signal.SIGTERM)
+
+
+@needs_no_cuda
+def test_a_deadline_that_passes_in_the_batcher_is_a_refusal_and_its_tiles_are_dropped(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, str | Path] = {
+        "INFERENCE_MODELS_DIR": models_dir,
+        "INFERENCE_ALLOW_CPU": "1",
+        "INFERENCE_GPU_WAIT_MS": "3000",
+    }
+    with started(MODULE, tmp_path / "log", settings) as tier:
+        reply = tier.client.post("/v1/models/squares-n/predict?deadline_ms=300", content=PICTURE)
+        metrics = tier.client.get("/metrics").text
+    assert (reply.status_code, reply.json()["code"]) == (503, "deadline_unmet")
+    assert 'inference_batch_dropped_tiles_total{model="squares-n"} 1.0' in metrics
