@@ -39,9 +39,12 @@ class DetectionPipeline:
         pixels_max: int,
         side_max: int = Settings.image_side_max,
         run: Run | None = None,
+        decode: images.Decode = images.decode,
     ) -> None:
-        """`run` takes the place of the session's own, for example a batcher. Raises ManifestError when the manifest
-        does not describe a detection model, or its graph lacks a tensor that the manifest names.
+        """`run` takes the place of the session's own, for example a batcher; `decode` that of `images.decode`.
+
+        Raises ManifestError when the manifest does not describe a detection model, or its graph lacks a tensor that
+        the manifest names.
         """
         if not isinstance(manifest.input, ImageInput) or not isinstance(manifest.output, DetectionOutput):
             raise ManifestError(f"{manifest.name}: a {manifest.task} model takes no pictures.")
@@ -49,6 +52,7 @@ class DetectionPipeline:
         self.session = session
         self._input, self._output = manifest.input, manifest.output
         session.require(manifest.name, inputs=[manifest.input.name], outputs=[manifest.output.name])
+        self._decode = decode
         self._run = run or self.session_run
         self._limits = {"pixels_max": pixels_max, "side_max": side_max}
 
@@ -80,7 +84,7 @@ class DetectionPipeline:
         check_scale(scale)
         clock = StageClock()
         with clock.stage("decode"):
-            picture = images.decode(body, colour=self._input.colour, scale=scale, **self._limits)
+            picture = self._decode(body, colour=self._input.colour, scale=scale, **self._limits)
         boxes = self._detect(picture.pixels, clock, watch)
         with clock.stage("postprocess"):
             detections = self._in_picture(boxes, picture)

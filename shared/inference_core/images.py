@@ -3,7 +3,7 @@
 import io
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ class Picture:
     height: int
 
 
+class Decode(Protocol):
+    """`decode`, or what takes its place."""
+
+    def __call__(self, body: bytes, *, colour: Colour, scale: float, pixels_max: int, side_max: int) -> Picture:
+        """The picture in `body`; see `decode`."""
+        ...
+
+
 def decode(body: bytes, *, colour: Colour, scale: float, pixels_max: int, side_max: int) -> Picture:
     """Decode `body` with its sides times `scale` (0 < scale <= 1).
 
@@ -58,6 +66,13 @@ def decode(body: bytes, *, colour: Colour, scale: float, pixels_max: int, side_m
     if orientation in _SIDEWAYS:
         width, height = height, width
     return Picture(pixels, width, height)
+
+
+def blank_jpeg() -> bytes:
+    """A grey JPEG of 16 x 16 px, to try a decoder on."""
+    file = io.BytesIO()
+    Image.new("L", (16, 16), "white").save(file, "JPEG")
+    return file.getvalue()
 
 
 def check(body: bytes, *, pixels_max: int, side_max: int) -> None:

@@ -7,9 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
+from inference_core import images
 from inference_core.cpu import usable_cores
 from inference_core.detection import DetectionPipeline
-from inference_core.errors import DeviceLost
+from inference_core.errors import DeviceLost, SettingsError
 from inference_core.manifest import Manifest
 from inference_core.providers import GpuPlan
 from inference_core.registry import Builder, Pipeline, TensorPipeline
@@ -18,6 +19,7 @@ from inference_core.settings import GpuSettings, Settings
 
 from gpu_api.batcher import Batcher
 from gpu_api.engine import Engine, open_engine
+from gpu_api.jpeg import JpegDecoder
 
 _LOG = logging.getLogger("inference.gpu")
 _FRESH_S = 5.0
@@ -31,6 +33,7 @@ class Engines:
     def __init__(self, settings: GpuSettings, lost: Callable[[DeviceLost], None]) -> None:
         self.settings = settings
         self.by_name: dict[str, tuple[Engine, Batcher]] = {}
+        self._decode: images.Decode = images.decode
         self._lost = lost
         self._failure: DeviceLost | None = None
         self._checker = ThreadPoolExecutor(1, thread_name_prefix="check")
@@ -40,6 +43,10 @@ class Engines:
     def builders(self, settings: Settings, provider: Provider, others: Mapping[str, Builder]) -> dict[str, Builder]:
         """`others`, with detection through the engines and calls by tensor through sessions like theirs."""
         threads = settings.threads or (1 if provider == "cuda" else usable_cores())
+        if self.settings.gpu_decode:
+            if provider != "cuda":
+                raise SettingsError("INFERENCE_GPU_DECODE=1 needs a GPU; a CPU stand-in has none.")
+            self._decode = JpegDecoder(self.settings.gpu_device)
 
         def detection(manifest: Manifest) -> Pipeline:
             return self._pipeline(open_engine(manifest, self.settings, provider, threads), settings)
@@ -57,7 +64,7 @@ class Engines:
         batcher = Batcher(engine.runs, wait_ms=gpu.gpu_wait_ms, tiles_max=gpu.gpu_tiles_max, lost=self._end)
         self.by_name[engine.manifest.name] = engine, batcher
         limits = {"pixels_max": settings.pixels_max, "side_max": settings.image_side_max}
-        pipeline = DetectionPipeline(engine.manifest, engine.session, run=batcher, **limits)
+        pipeline = DetectionPipeline(engine.manifest, engine.session, run=batcher, decode=self._decode, **limits)
         pipeline.warm()
         return pipeline
 

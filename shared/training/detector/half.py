@@ -5,7 +5,7 @@ python -m training.detector.half --model shared/models/board-defects-l --out sha
 Convolutions and what lies between them work in 16 bits; pixels come in as they did and boxes go out in float32. What
 follows the last convolutions stays in float32: float16 tells coordinates above 512 px apart by half a pixel only, and
 a box side is an exponential. (ONNX Runtime's own converter casts to float16 between any two nodes that it was told to
-leave in float32, so it cannot do that.) A CPU gains nothing: ONNX Runtime casts each operator to float32 and back there.
+leave in float32, so it cannot do that.) A CPU gains nothing: ONNX Runtime casts to float32 and back there.
 The accuracy is measured as any model's, by `python -m training.evaluate`.
 """
 
@@ -134,7 +134,7 @@ def half_manifest(text: str, digest: str) -> str:
         text = re.sub(rf'^{key} = "([^"]+)"', rf'{key} = "\g<1>{_SUFFIX}"', text, count=1, flags=re.MULTILINE)
     text = re.sub(r'^sha256 = "[^"]+"', f'sha256 = "{digest}"', text, flags=re.MULTILINE)
     return re.sub(
-        r'^source = "(.*)"$', r'source = "\1; float16 by `python -m training.detector.half`"', text, flags=re.M
+        r'^source = "(.*)"$', r'source = "\1; float16 by `python -m training.detector.half`"', text, flags=re.MULTILINE
     )
 
 
