@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core import images, tiling
+from inference_core.candidates import chosen
 from inference_core.errors import InvalidRequest, ManifestError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.results import Detection, Prediction, StageClock, Watch, still_wanted, unwatched
@@ -164,7 +165,7 @@ def candidates(output: NDArray[np.float32], layout: DetectionOutput) -> list[Box
     float32 [N, 4 + classes, anchors] (Ultralytics' YOLOv8 head: cx, cy, w, h, then a score a class).
     """
     if layout.layout == "candidates":
-        return [_chosen(rows, layout) for rows in output]
+        return chosen(output, score_min=layout.score_min, iou_max=layout.iou_max)
     classes = len(layout.labels)
     if output.ndim != 3 or output.shape[1] != 4 + classes:
         raise ManifestError(f"The output has shape {output.shape}; {classes} labels need [N, {4 + classes}, anchors].")
@@ -179,9 +180,3 @@ def _tile_boxes(output: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
     xyxy = np.concatenate([centre - half, centre + half]).T
     boxes = Boxes(xyxy, scores[kept], output[4:, kept].argmax(axis=0))
     return tiling.suppress(boxes, iou_max=layout.iou_max)
-
-
-def _chosen(rows: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
-    """Rows of `candidates`, of which only the duplicates are still to go."""
-    kept = rows[rows[:, 4] >= layout.score_min]
-    return tiling.suppress(Boxes(kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64)), iou_max=layout.iou_max)

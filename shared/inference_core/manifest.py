@@ -59,8 +59,8 @@ class ImageInput:
 class DetectionOutput:
     """`yolov8`: float32 [N, 4 + classes, anchors], (cx, cy, w, h) in input pixels, then scores 0..1.
 
-    `candidates`: float32 [N, K, 6], the K best of those as x1, y1, x2, y2, score, label index, duplicates among them;
-    unused rows have score 0. The GPU tier adds it to a graph of `yolov8`, so that little comes back from the GPU.
+    `candidates`: float32 [N, K, 6], the K best of those, best first, as x1, y1, x2, y2, score, label index, with
+    duplicates; unused rows have score 0. The GPU tier adds it to graphs of `yolov8`, so that little leaves the GPU.
     """
 
     name: str
