@@ -82,9 +82,9 @@ def _derived(graph: onnx.GraphProto) -> list[str]:
     derived: list[str] = []
     for node in graph.node:
         inputs = set(node.input)
-        if node.op_type == "Constant":
+        if inputs <= constant and node.op_type != "Shape":
             constant |= set(node.output)
-        elif node.op_type == "Shape" or (inputs and inputs <= constant | set(derived)):
+        elif node.op_type == "Shape" or inputs <= constant | set(derived):
             derived += [name for name in node.output if name]
     return derived
 

@@ -96,7 +96,7 @@ def detector(width: int, height: int, manifest: Manifest, objects: list[Box], *,
         rows[4 + np.arange(len(boxes)) % len(LABELS), np.arange(len(boxes))] = scores
         return rows
 
-    return lambda tiles: np.stack([look(tile) for tile in tiles]).astype(np.float32)
+    return lambda tiles, _: np.stack([look(tile) for tile in tiles]).astype(np.float32)
 
 
 def assert_each_once(found: list[Any], objects: list[Box]) -> None:
