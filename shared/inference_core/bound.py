@@ -85,8 +85,9 @@ class BoundRun:
             for lane in lanes:
                 tiles = np.zeros((self.batch_max, *self._tile.shape), self._tile.dtype)
                 lane.upload([tiles], self.batch_max)
-                for run in lane.runs.values():
-                    self._compute.submit(run).result()
+                # The largest first: the arena then holds room for all the others.
+                for shape in reversed(self.shapes):
+                    self._compute.submit(lane.runs[shape]).result()
         finally:
             for lane in lanes:
                 self._lanes.put(lane)

@@ -115,10 +115,8 @@ class DetectionPipeline:
             with clock.stage("infer"):
                 output = self._run(tensor, still_wanted(watch, len(found), len(tiles)))
             with clock.stage("postprocess"):
-                for tile, boxes in zip(batch[0], candidates(output, self._output), strict=True):
-                    moved, border = tiling.to_picture(
-                        boxes, tile, width=width, height=height, overlap_px=settings.overlap_px
-                    )
+                of_picture = {"width": width, "height": height, "overlap_px": settings.overlap_px}
+                for moved, border in tiling.each_to_picture(candidates(output, self._output), batch[0], **of_picture):
                     found.append(moved)
                     cut.append(border)
         with clock.stage("postprocess"):

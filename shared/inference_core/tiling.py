@@ -7,6 +7,7 @@ AMD EPYC, 2026-11).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,24 +112,39 @@ def to_picture(
     Smaller by both borders' margins, or an object as large as the overlap would count as cut on either side.
     Of the whole-picture pass only objects larger than `overlap_px` are kept.
     """
-    limits = np.array([width, height, width, height], np.float32)
-    origin = np.array([tile.x, tile.y, tile.x, tile.y], np.float32)
-    xyxy = np.clip(boxes.xyxy * np.float32(tile.shrink) + origin, 0, limits)
+    return each_to_picture([boxes], [tile], width=width, height=height, overlap_px=overlap_px)[0]
+
+
+def each_to_picture(
+    parts: list[Boxes], tiles: list[Tile], *, width: int, height: int, overlap_px: int
+) -> list[tuple[Boxes, NDArray[np.bool_]]]:
+    """`to_picture` for the boxes of several tiles, in as many steps as for those of one."""
+    counts = [len(part) for part in parts]
+    boxes = join(parts)
+    views = np.array([(tile.x, tile.y, tile.width, tile.height, tile.shrink) for tile in tiles], np.float32)
+    views = np.repeat(views.reshape(-1, 5), counts, axis=0)
+    shrink = views[:, 4:]
+    limits = np.array([width, height] * 2, np.float32)
+    xyxy = np.clip(boxes.xyxy * shrink + views[:, [0, 1, 0, 1]], 0, limits)
     sides = xyxy[:, 2:] - xyxy[:, :2]
-    cut = _cut_by_border(xyxy, tile, width, height)
+    cut = _cut_by_border(xyxy, views[:, :4], limits[:2])
     good = (sides > 0).all(axis=1) & ~(cut & (sides < overlap_px - 2 * _EDGE_PX)).any(axis=1)
-    if tile.shrink != 1.0:
-        good &= sides.max(axis=1, initial=0) > overlap_px
-    return Boxes(xyxy, boxes.scores, boxes.labels).take(good), cut[good].any(axis=1)
+    good &= (shrink[:, 0] == 1.0) | (sides.max(axis=1, initial=0) > overlap_px)
+    moved, borders = Boxes(xyxy, boxes.scores, boxes.labels).take(good), cut[good].any(axis=1)
+    ends = np.concatenate([[0], np.cumsum(good)])[np.cumsum([0, *counts])].tolist()
+    slices = [slice(start, end) for start, end in pairwise(ends)]
+    return [(Boxes(moved.xyxy[s], moved.scores[s], moved.labels[s]), borders[s]) for s in slices]
 
 
-def _cut_by_border(xyxy: Floats, tile: Tile, width: int, height: int) -> NDArray[np.bool_]:
-    """Whether an upright and whether a level inner border cuts each box: bool [K, 2]."""
-    left = (tile.x > 0) & (xyxy[:, 0] <= tile.x + _EDGE_PX)
-    top = (tile.y > 0) & (xyxy[:, 1] <= tile.y + _EDGE_PX)
-    right = (tile.x + tile.width < width) & (xyxy[:, 2] >= tile.x + tile.width - _EDGE_PX)
-    bottom = (tile.y + tile.height < height) & (xyxy[:, 3] >= tile.y + tile.height - _EDGE_PX)
-    return np.stack([left | right, top | bottom], axis=1)
+def _cut_by_border(xyxy: Floats, views: Floats, limits: Floats) -> NDArray[np.bool_]:
+    """Whether an upright and whether a level inner border of its view (x, y, width, height) cuts each box: bool [K, 2].
+    `limits` are the picture's width and height.
+    """
+    starts, ends = views[:, :2], views[:, :2] + views[:, 2:]
+    before = (starts > 0) & (xyxy[:, :2] <= starts + _EDGE_PX)
+    behind = (ends < limits) & (xyxy[:, 2:] >= ends - _EDGE_PX)
+    cut: NDArray[np.bool_] = before | behind
+    return cut
 
 
 def suppress(boxes: Boxes, *, iou_max: float) -> Boxes:

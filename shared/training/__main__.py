@@ -8,6 +8,7 @@ python -m training.boards --help               circuit boards with known defects
 python -m training.detector.train --help       the board-defects detectors (needs PyTorch; hours on a CPU)
 python -m training.detector.export --help      a trained detector to ONNX
 python -m training.detector.quantise --help    its int8 variant
+python -m training.detector.half --help        its float16 variant, for GPUs
 python -m training.evaluate --help             a detector's accuracy on boards it never saw
 """
 

@@ -140,6 +140,7 @@ def _engine(manifest: Manifest, session: Session, settings: GpuSettings) -> Engi
         runs = BoundRun(session, memory, tile_shape=_tile_shape(manifest), shapes=shapes, **names)
         runs.warm()
     except Exception as error:  # ONNX Runtime's too
+        memory.close()
         raise ManifestError(
             f"{manifest.name}: the first batch of up to {shapes[-1]} tiles failed: {error} Where the GPU's memory is "
             "too small, lower INFERENCE_GPU_BATCH_MAX."

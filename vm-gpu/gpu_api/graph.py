@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from inference_core.cpu import usable_cores
 from inference_core.manifest import DetectionOutput, ImageInput
 from inference_core.session import Session
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def _shape_values(proto: onnx.ModelProto, image: ImageInput, output: str) -> tup
     probe.CopyFrom(proto)
     known = {value.name for value in probe.graph.output}
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in known)
-    session = Session(probe.SerializeToString(), threads=1)
+    session = Session(probe.SerializeToString(), threads=usable_cores())
     spec = next(spec for spec in session.inputs if spec.name == image.name)
     channels = 1 if image.colour == "grey" else 3
     side = image.tile_px

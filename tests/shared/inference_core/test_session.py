@@ -55,3 +55,14 @@ def test_opening_a_session_writes_no_device_id_and_starts_no_thread(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", program], env=environ, check=True, capture_output=True, text=True)
     assert list(home.rglob("*")) == []
     assert int(done.stdout) == 1
+
+
+def test_a_hidden_output_can_be_asked_for_but_does_not_show(tmp_path: Path) -> None:
+    model = read_manifest(tabular_model(tmp_path)).model_bytes
+    session = Session(model, threads=1, hidden=("probabilities",))
+    feeds = {"input": np.full((2, 3), 5, np.float32)}
+    assert [spec.name for spec in session.outputs] == ["label"]
+    assert [spec.name for spec in session.hidden] == ["probabilities"]
+    assert len(session.run(feeds)) == 1
+    assert session.run(feeds, ["probabilities"])[0].shape == (2, 2)
+    session.require("sizes-linear", inputs=["input"], outputs=["label", "probabilities"])

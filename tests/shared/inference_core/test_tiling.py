@@ -215,3 +215,22 @@ def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     height = max(0.0, float(min(a[3], b[3]) - max(a[1], b[1])))
     areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (a, b)]
     return width * height / (sum(areas) - width * height)
+
+
+def test_tiles_moved_together_give_what_each_gives_alone() -> None:
+    """The whole-picture pass and tiles without a box among them."""
+    random = np.random.default_rng(3)
+    tiles = tiling.plan(1500, 900, tile_px=640, overlap_px=96)
+    parts = []
+    for count in (5, 0, 40, 1, 0, 12, 30)[: len(tiles)]:
+        corners = random.uniform(-20, 620, (count, 2))
+        xyxy = np.concatenate([corners, corners + random.uniform(0, 200, (count, 2))], axis=1, dtype=np.float32)
+        parts.append(Boxes(xyxy, random.uniform(0, 1, count).astype(np.float32), random.integers(0, 3, count)))
+    settings = {"width": 1500, "height": 900, "overlap_px": 96}
+    assert len(parts) == len(tiles) == 7
+    for (moved, cut), part, tile in zip(tiling.each_to_picture(parts, tiles, **settings), parts, tiles, strict=True):
+        alone, alone_cut = tiling.to_picture(part, tile, **settings)
+        assert np.array_equal(moved.xyxy, alone.xyxy)
+        assert np.array_equal(moved.scores, alone.scores)
+        assert np.array_equal(moved.labels, alone.labels)
+        assert np.array_equal(cut, alone_cut)
