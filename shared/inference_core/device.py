@@ -201,10 +201,10 @@ def check_driver(cuda_version: str, runtime_version: str, *, driver_cuda: int, d
     version and 10 times the minor; 0: there is no driver.
     """
     wanted = int(cuda_version.partition(".")[0])
-    least = DRIVER_LEAST.get(wanted, "a newer branch")
+    least = f"{DRIVER_LEAST[wanted]} or newer" if wanted in DRIVER_LEAST else "a newer one"
     if not driver_cuda:
         raise ProviderError(
-            f"There is no NVIDIA driver here; onnxruntime-gpu {runtime_version} needs one of {least} or newer "
+            f"There is no NVIDIA driver here; onnxruntime-gpu {runtime_version} needs {least} "
             "(in a container: start it with --gpus all)."
         )
     major, minor = driver_cuda // 1000, driver_cuda % 1000 // 10
@@ -213,7 +213,7 @@ def check_driver(cuda_version: str, runtime_version: str, *, driver_cuda: int, d
         instead = f"onnxruntime-gpu {older}, the last wheel for CUDA {major}" if older else "an older onnxruntime-gpu"
         raise ProviderError(
             f"The NVIDIA driver {driver} runs CUDA {major}.{minor} at most; onnxruntime-gpu {runtime_version} is built "
-            f"for CUDA {wanted} and needs driver {least} or newer. Update the driver, or, where the platform fixes it "
+            f"for CUDA {wanted} and needs driver {least}. Update the driver, or, where the platform fixes it "
             f"(Azure's GRID driver for A10 v5), install {instead}."
         )
 

@@ -118,6 +118,21 @@ def test_a_run_that_fails_fails_only_the_request_at_fault(engine: Engine) -> Non
         assert read(batcher(numbered(5, 6, 7, 8))) == [5, 6, 7, 8]
 
 
+def test_a_fault_of_ours_ends_in_an_error_not_in_a_wait_for_ever(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = GatedRuns(engine)
+    runs.bad = 13
+
+    def broken() -> None:
+        raise ValueError("a check that cannot check")
+
+    with batching(runs) as batcher:
+        monkeypatch.setattr(runs, "check", broken)
+        assert isinstance(Caller(batcher, *range(10, 20)).end().error, ValueError)
+        assert read(batcher(numbered(5))) == [5]
+
+
 def test_what_is_left_of_a_failed_request_is_not_computed(engine: Engine) -> None:
     runs = GatedRuns(engine)
     runs.bad = 1

@@ -150,6 +150,11 @@ class Batcher:
         while parts := self._gathered():
             try:
                 self._answer(parts)
+            except Exception as error:  # nobody else would: the callers would wait for ever
+                _LOG.exception("a batch was given up")
+                for part in parts:
+                    self._withdraw(part.work)
+                    part.work.fail(error)
             finally:
                 with self._changed:
                     self._running -= 1

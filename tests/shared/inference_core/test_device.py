@@ -36,7 +36,7 @@ def test_no_driver_at_all_is_said_as_such() -> None:
 
 
 def test_a_cuda_newer_than_this_code_knows_still_gets_its_sentence() -> None:
-    with pytest.raises(ProviderError, match="CUDA 14 and needs driver a newer branch"):
+    with pytest.raises(ProviderError, match="CUDA 14 and needs driver a newer one"):
         check_driver("14.0", "2.0.0", driver_cuda=13000, driver="580.1")
 
 
