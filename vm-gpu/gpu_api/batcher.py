@@ -9,19 +9,16 @@ request: only the one at fault fails.
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Condition, Event, Thread
+from threading import Condition, Thread
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 from inference_core.errors import DeviceLost, InvalidRequest, Overloaded
-from numpy.typing import NDArray
 
 from gpu_api.counts import BatchCounts
+from gpu_api.work import Outputs, Part, Tiles, Work
 
 _LOG = logging.getLogger("inference.gpu")
-Tiles = NDArray[Any]
-Outputs = NDArray[np.float32]
 Wanted = Callable[[], None]
 """Raises when nobody wants the answer any more. Called on the thread that asked for it."""
 
@@ -68,7 +65,7 @@ class Batcher:
         """When a batch last ended well, on the clock of `perf_counter`."""
         self._runs, self._wait_s, self._tiles_max, self._lost = runs, wait_ms / 1e3, tiles_max, lost
         self._changed = Condition()
-        self._works: deque[_Work] = deque()
+        self._works: deque[Work] = deque()
         self._doors: deque[object] = deque()
         self._tiles = 0
         """Tiles in `_works` that no batch has taken."""
@@ -88,7 +85,7 @@ class Batcher:
         """
         if not self._runs.takes(tiles):
             raise InvalidRequest(f"Tiles of shape {tiles.shape[1:]} and type {tiles.dtype} are not this model's.")
-        work = _Work(tiles)
+        work = Work(tiles)
         try:
             self._enter(work, wanted)
             while not work.ended.wait(_LOOK_S):
@@ -110,7 +107,7 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _enter(self, work: "_Work", wanted: Wanted | None) -> None:
+    def _enter(self, work: "Work", wanted: Wanted | None) -> None:
         """Queue `work` as soon as there is room, first come first served."""
         door = object()
         with self._changed:
@@ -129,7 +126,7 @@ class Batcher:
                 self._doors.remove(door)
                 self._changed.notify_all()
 
-    def _has_room(self, work: "_Work") -> bool:
+    def _has_room(self, work: "Work") -> bool:
         return not self._tiles or self._tiles + work.left <= self._tiles_max
 
     def _require_open(self) -> None:
@@ -138,7 +135,7 @@ class Batcher:
         if self._is_closed:
             raise Overloaded("The service is stopping.", retry_after_s=15)
 
-    def _withdraw(self, work: "_Work") -> None:
+    def _withdraw(self, work: "Work") -> None:
         with self._changed:
             if work in self._works:
                 self._works.remove(work)
@@ -160,7 +157,7 @@ class Batcher:
                     self._running -= 1
                     self._changed.notify_all()
 
-    def _gathered(self) -> "list[_Part]":
+    def _gathered(self) -> "list[Part]":
         """The next batch, once it is due; nothing when closed and empty."""
         with self._changed:
             while not self._is_due():
@@ -183,10 +180,10 @@ class Batcher:
             return None
         return max(0.0, min(work.arrived for work in self._works) + self._wait_s - perf_counter())
 
-    def _dealt(self) -> "list[_Part]":
+    def _dealt(self) -> "list[Part]":
         """Up to a full batch, dealt evenly among the works; who had their turn goes to the end of the line."""
         room = self._runs.batch_max
-        shares: dict[_Work, int] = {}
+        shares: dict[Work, int] = {}
         while room and self._works:
             fair = max(1, room // len(self._works))
             for _ in range(min(len(self._works), room)):
@@ -202,7 +199,7 @@ class Batcher:
             self.counts.waited(now - work.arrived)
         return [work.take(share) for work, share in shares.items()]
 
-    def _answer(self, parts: "list[_Part]") -> None:
+    def _answer(self, parts: "list[Part]") -> None:
         try:
             self._run(parts)
         except Exception as error:  # onnxruntime raises a dozen unrelated classes here
@@ -215,7 +212,7 @@ class Batcher:
             for part in parts:
                 self._answer([part])
 
-    def _run(self, parts: "list[_Part]") -> None:
+    def _run(self, parts: "list[Part]") -> None:
         count = sum(part.count for part in parts)
         outputs = self._runs([part.tiles for part in parts])
         with self._changed:
@@ -238,7 +235,7 @@ class Batcher:
             return True
         return False
 
-    def _give_up(self, parts: "list[_Part]") -> None:
+    def _give_up(self, parts: "list[Part]") -> None:
         with self._changed:
             failure = self._failure
             waiting, self._tiles = list(self._works), 0
@@ -248,57 +245,3 @@ class Batcher:
         assert failure is not None
         for work in {*waiting, *(part.work for part in parts)}:
             work.fail(DeviceLost(failure.detail))
-
-
-class _Work:
-    """The tiles of one caller, and what has become of them."""
-
-    __slots__ = ("_given", "_taken", "arrived", "ended", "error", "outputs", "tiles")
-
-    def __init__(self, tiles: Tiles) -> None:
-        self.tiles = tiles
-        self.arrived = 0.0
-        self.ended = Event()
-        self.outputs: Outputs | None = None
-        self.error: Exception | None = None
-        self._taken = self._given = 0
-
-    @property
-    def left(self) -> int:
-        """Tiles that no batch has taken."""
-        return len(self.tiles) - self._taken
-
-    def take(self, count: int) -> "_Part":
-        self._taken += count
-        return _Part(self, self._taken - count, count)
-
-    def give(self, first: int, outputs: Outputs) -> None:
-        if len(outputs) == len(self.tiles):
-            self.outputs = outputs
-        else:
-            if self.outputs is None:
-                self.outputs = np.empty((len(self.tiles), *outputs.shape[1:]), np.float32)
-            self.outputs[first : first + len(outputs)] = outputs
-        self._given += len(outputs)
-        if self._given == len(self.tiles):
-            self.ended.set()
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        self.ended.set()
-
-
-class _Part:
-    """A caller's tiles in one batch."""
-
-    __slots__ = ("_first", "count", "work")
-
-    def __init__(self, work: _Work, first: int, count: int) -> None:
-        self.work, self._first, self.count = work, first, count
-
-    @property
-    def tiles(self) -> Tiles:
-        return self.work.tiles[self._first : self._first + self.count]
-
-    def give(self, outputs: Outputs) -> None:
-        self.work.give(self._first, outputs)
