@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core import images, tiling
+from inference_core import heads, images, tiling
 from inference_core.errors import InvalidRequest, ManifestError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.results import Detection, Prediction, StageClock, Watch, unwatched
@@ -16,13 +16,11 @@ from inference_core.settings import Settings
 from inference_core.tiling import Boxes
 
 Run = Callable[[NDArray[Any]], NDArray[np.float32]]
-"""Tiles as the graph takes them -> its output: a session's run, or a batcher of the same shape."""
+"""Tiles as the graph takes them -> its output as of `heads.packed`: a session's run, or a batcher of the same shape."""
 
 SCALE_MIN = 0.05
-_CANDIDATES_MAX = 1000
-"""Boxes of one tile that enter suppression, best first: it keeps the worst picture's time bounded."""
 _BOXES_MAX = 3000
-"""The same for the whole picture: a picture of noise may hold a box in every cell of every tile."""
+"""Boxes of the whole picture that are merged, best first: one of noise may hold a box in every cell of every tile."""
 
 
 class DetectionPipeline:
@@ -45,7 +43,8 @@ class DetectionPipeline:
         self.manifest = manifest
         self.session = session
         self._input, self._output = manifest.input, manifest.output
-        session.require(manifest.name, inputs=[manifest.input.name], outputs=[manifest.output.name])
+        self._output_names = heads.output_names(manifest.output)
+        session.require(manifest.name, inputs=[manifest.input.name], outputs=self._output_names)
         self._run = run or self._session_run
         self._limits = {"pixels_max": pixels_max, "side_max": side_max}
         self.tile_s = 0.0
@@ -61,15 +60,15 @@ class DetectionPipeline:
                 output = self._run(as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input))
             except Exception as error:  # onnxruntime raises a dozen unrelated classes here
                 raise ManifestError(f"{self.manifest.name}: the first run failed: {error}") from error
-            candidates(output, self._output)
+            heads.candidates(output, self._output, self._input)
         tile = as_tensor(np.zeros((1, side, side, channels), np.uint8), self._input)
         started = perf_counter()
         self._run(tile)
         self.tile_s = perf_counter() - started
 
     def _session_run(self, tiles: NDArray[Any]) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = self.session.run({self._input.name: tiles}, [self._output.name])[0]
-        return output
+        tensors = self.session.run({self._input.name: tiles}, self._output_names)
+        return heads.packed(tensors, self._output, len(tiles))
 
     def predict(self, body: bytes, *, scale: float = 1.0, watch: Watch = unwatched) -> Prediction:
         """The objects in `body`, an encoded picture read with its sides times `scale`. `watch` is told before each
@@ -110,7 +109,7 @@ class DetectionPipeline:
             with clock.stage("infer"):
                 output = self._run(tensor)
             with clock.stage("postprocess"):
-                for tile, boxes in zip(batch[0], candidates(output, self._output), strict=True):
+                for tile, boxes in zip(batch[0], heads.candidates(output, self._output, settings), strict=True):
                     moved, border = tiling.to_picture(
                         boxes, tile, width=width, height=height, overlap_px=settings.overlap_px
                     )
@@ -154,28 +153,8 @@ def as_tensor(tiles: NDArray[np.uint8], settings: ImageInput) -> NDArray[Any]:
     if settings.layout == "nchw":
         # For one channel this is a view; for three the copy is made in uint8, a quarter of the float's bytes.
         tensor = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))
-    if settings.dtype == "float32":
+    if settings.dtype != "uint8":
         tensor = tensor.astype(np.float32)
     if settings.scale != 1.0:
         tensor = tensor * np.float32(settings.scale)
-    return tensor
-
-
-def candidates(output: NDArray[np.float32], layout: DetectionOutput) -> list[Boxes]:
-    """The boxes above `score_min` of each tile, in tile pixels, duplicates suppressed. `output` is as `layout` says:
-    float32 [N, 4 + classes, anchors] (Ultralytics' YOLOv8 head: cx, cy, w, h, then a score a class).
-    """
-    classes = len(layout.labels)
-    if output.ndim != 3 or output.shape[1] != 4 + classes:
-        raise ManifestError(f"The output has shape {output.shape}; {classes} labels need [N, {4 + classes}, anchors].")
-    return [_tile_boxes(tile, layout) for tile in output]
-
-
-def _tile_boxes(output: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
-    scores = output[4:].max(axis=0)
-    kept = np.flatnonzero(scores >= layout.score_min)
-    kept = kept[np.argsort(-scores[kept], kind="stable")[:_CANDIDATES_MAX]]
-    centre, half = output[:2, kept], output[2:4, kept] / 2
-    xyxy = np.concatenate([centre - half, centre + half]).T
-    boxes = Boxes(xyxy, scores[kept], output[4:, kept].argmax(axis=0))
-    return tiling.suppress(boxes, iou_max=layout.iou_max)
+    return tensor.astype(np.float16) if settings.dtype == "float16" else tensor
