@@ -118,9 +118,11 @@ def stage(folder: Path, models: Iterable[Path]) -> None:
     _compile(site)
     for model in models:
         manifest = tomllib.loads((model / "model.toml").read_text("utf-8"))
-        (folder / "models" / model.name).mkdir(parents=True)
-        for name in ("model.toml", manifest["file"]):
-            shutil.copyfile(model / name, folder / "models" / model.name / name)
+        weights = [data["file"] for data in manifest.get("data", ())]
+        for name in ("model.toml", manifest["file"], *weights):
+            target = folder / "models" / model.name / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(model / name, target)
 
 
 def install(names: Iterable[str], into: Path, *target: str) -> None:

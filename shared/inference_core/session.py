@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -42,15 +43,26 @@ class TensorSpec:
 class Session:
     """One ONNX model, ready to run. Safe to call from several threads on the CPU provider."""
 
-    def __init__(self, model: bytes, *, threads: int, provider: Provider = "cpu") -> None:
-        """Open `model` with `threads` intra-op threads. Raises ProviderError when CUDA was asked for and not
-        obtained (never a silent fallback to the CPU) and ManifestError when ONNX Runtime refuses the file.
+    def __init__(
+        self, model: bytes, *, threads: int, provider: Provider = "cpu", data_folder: Path | None = None
+    ) -> None:
+        """Open `model` with `threads` intra-op threads; the files of its external weights lie in `data_folder`. Raises
+        ProviderError when CUDA was asked for and not obtained (never a silent fallback to the CPU) and ManifestError
+        when ONNX Runtime refuses the file.
         """
         self.threads = threads
         self.provider = provider
-        self._session = _open(model, _options(threads), provider)
+        options = _options(threads)
+        if data_folder:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
+        self._session = _open(model, options, provider)
         self.inputs = tuple(TensorSpec(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs())
         self.outputs = tuple(TensorSpec(o.name, o.type, tuple(o.shape)) for o in self._session.get_outputs())
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the exporter wrote into the file about the model."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def require(self, model: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Raise ManifestError naming the first tensor that the manifest of `model` has and the graph has not."""
