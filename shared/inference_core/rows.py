@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.errors import InvalidRequest
-from inference_core.manifest import TabularInput
+from inference_core.manifest import ColumnType, TabularInput
 
 Feeds = dict[str, NDArray[Any]]
 """Tensors [rows, columns] by the name of their input."""
 
-ONNX_TYPES = {
+ONNX_TYPES: dict[ColumnType, str] = {
     "float32": "tensor(float)",
     "float64": "tensor(double)",
     "int32": "tensor(int32)",

@@ -1,0 +1,138 @@
+"""Detectors as others export them, from the file to boxes, against plain decoders of their papers' definitions."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from inference_core.detection import DetectionPipeline
+from inference_core.manifest import DetectionOutput, ImageInput, Manifest
+from inference_core.session import Session
+from intake.add import Added, Request, add
+from intake.wish import Wish
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests import detectors
+from tests.decoders import Found, decode_yolov8, decode_yolox, suppressed
+from tests.detectors import LABELS, SIDE_PX
+from tests.models import encoded
+
+LIMITS = {"score_min": DetectionOutput.score_min, "iou_max": DetectionOutput.iou_max}
+WIDTH, HEIGHT = 120, 90
+
+
+def picture(seed: int = 0) -> Image.Image:
+    random = np.random.default_rng(seed)
+    small = random.integers(0, 256, (HEIGHT // 6, WIDTH // 6, 3), np.uint8)
+    return Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
+
+
+def added(path: Path, labels: tuple[str, ...] = (), **more: Any) -> Added:
+    return add(Request(path, path.parent / "models", Wish(labels=labels, **more)))
+
+
+def served(manifest: Manifest, image: Image.Image) -> list[dict[str, Any]]:
+    session = Session(manifest.model_bytes, threads=1, data_folder=manifest.data_folder)
+    pipeline = DetectionPipeline(manifest, session, pixels_max=1_000_000)
+    detections: list[dict[str, Any]] = pipeline.predict(encoded(image)).fields["detections"]
+    return detections
+
+
+def run_plainly(path: Path, image: Image.Image, *, bgr: bool = False, scale: float = 1 / 255) -> dict[str, Any]:
+    """The file's own answer to the picture in the corner of a grey square, as its authors preprocess."""
+    square = np.full((SIDE_PX, SIDE_PX, 3), 114, np.float64)
+    square[:HEIGHT, :WIDTH] = np.asarray(image)
+    if bgr:
+        square = square[..., ::-1]
+    tensor = (square.transpose(2, 0, 1)[None] * scale).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"images": tensor}), strict=True))
+
+
+def inside(found: list[Found]) -> list[Found]:
+    """Boxes cut to the picture; those that lie outside are none."""
+    cut = [
+        Found((max(x1, 0), max(y1, 0), min(x2, WIDTH), min(y2, HEIGHT)), score, label)
+        for (x1, y1, x2, y2), score, label in found
+    ]
+    return [one for one in cut if one.box[0] < one.box[2] and one.box[1] < one.box[3]]
+
+
+def assert_same(detections: list[dict[str, Any]], wanted: list[Found]) -> None:
+    # A box that was cut to the picture may overlap another more than before.
+    wanted = suppressed(inside(wanted), LIMITS["iou_max"])
+    assert len(wanted) > 3
+    assert [d["label"] for d in detections] == [LABELS[one.label] for one in wanted]
+    for detection, one in zip(detections, wanted, strict=True):
+        assert detection["score"] == pytest.approx(one.score, abs=1e-3)
+        assert detection["box"] == pytest.approx(one.box, abs=0.05)
+
+
+@pytest.mark.parametrize("yolo11", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_yolov8_and_yolo11_exports_are_served_as_they_say(tmp_path: Path, seed: int, yolo11: bool) -> None:
+    path = detectors.yolov8(tmp_path / "yolo.onnx", seed=seed, yolo11=yolo11)
+    found = added(path)
+    assert found.warnings == []
+    assert found.manifest.input == ImageInput(
+        "images", "nchw", "float32", "rgb", tile_px=SIDE_PX, scale=1 / 255, overlap_px=19
+    )
+    assert found.manifest.output == DetectionOutput("output0", "yolov8", LABELS)
+    assert found.manifest.licence.startswith("AGPL-3.0")
+    rows = run_plainly(path, picture(seed))["output0"][0].tolist()
+    assert_same(served(found.manifest, picture(seed)), decode_yolov8(rows, **LIMITS))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_yolox_exports_see_bgr_bytes_and_are_decoded_by_their_grid(tmp_path: Path, seed: int) -> None:
+    path = detectors.yolox(tmp_path / "yolox.onnx", seed=seed)
+    found = added(path, LABELS)
+    assert found.warnings == []
+    assert isinstance(found.manifest.input, ImageInput)
+    assert (found.manifest.input.colour, found.manifest.input.scale) == ("bgr", 1.0)
+    assert found.manifest.output == DetectionOutput("output", "yolox", LABELS)
+    rows = run_plainly(path, picture(seed), bgr=True, scale=1.0)["output"][0].tolist()
+    assert_same(served(found.manifest, picture(seed)), decode_yolox(rows, side_px=SIDE_PX, **LIMITS))
+
+
+def test_end2end_exports_are_served_row_by_row(tmp_path: Path) -> None:
+    path = detectors.end2end(tmp_path / "yolo26.onnx")
+    found = added(path)
+    assert found.warnings == []
+    assert found.manifest.output == DetectionOutput("output0", "end2end", LABELS)
+    rows = run_plainly(path, picture())["output0"][0].tolist()
+    wanted = [Found(tuple(row[:4]), row[4], int(row[5])) for row in rows if row[4] >= LIMITS["score_min"]]
+    assert_same(served(found.manifest, picture()), wanted)
+
+
+def test_exports_with_the_suppression_in_four_tensors_are_served(tmp_path: Path) -> None:
+    path = detectors.nms(tmp_path / "nms.onnx")
+    found = added(path, LABELS)
+    assert found.manifest.output == DetectionOutput(
+        "det_boxes", "nms", LABELS, scores="det_scores", classes="det_classes", count="num_dets"
+    )
+    answer = run_plainly(path, picture())
+    count = int(answer["num_dets"][0, 0])
+    wanted = [
+        Found(tuple(box), score, label)
+        for box, score, label in zip(
+            answer["det_boxes"][0].tolist(),
+            answer["det_scores"][0].tolist(),
+            answer["det_classes"][0].tolist(),
+            strict=True,
+        )
+    ][:count]
+    assert_same(served(found.manifest, picture()), wanted)
+
+
+def test_exports_with_the_suppression_in_one_list_are_served(tmp_path: Path) -> None:
+    path = detectors.yolov7_nms(tmp_path / "yolov7.onnx")
+    found = added(path, LABELS)
+    assert found.manifest.output == DetectionOutput("output", "yolov7_nms", LABELS)
+    rows = run_plainly(path, picture())["output"].tolist()
+    wanted = [Found(tuple(row[1:5]), row[6], int(row[5])) for row in rows]
+    assert_same(served(found.manifest, picture()), sorted(wanted, key=lambda one: -one.score))
