@@ -50,8 +50,9 @@ class Network:
         fan_in = taken // group * size * size
         weight = self.random.normal(0, 2 / np.sqrt(fan_in), (made, taken // group, size, size))
         offset = np.full(made, bias)
-        stride = {"kernel_shape": [size, size], "strides": [size, size], "group": group}
-        name: str = self.node("Conv", given, self.constant(weight), self.constant(offset), **stride)
+        sides = [size, size]
+        filters = self.constant(weight), self.constant(offset)
+        name: str = self.node("Conv", given, *filters, kernel_shape=sides, strides=sides, group=group)
         return name
 
     def swish(self, given: str) -> str:

@@ -1,6 +1,5 @@
 """Detectors as others export them, from the file to boxes, against plain decoders of their papers' definitions."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.session import Session
 from intake.add import Added, Request, add
 from intake.wish import Wish
-from numpy.typing import NDArray
 from PIL import Image
 
 from tests import detectors
@@ -76,43 +74,43 @@ def assert_same(detections: list[dict[str, Any]], wanted: list[Found]) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_yolov8_and_yolo11_exports_are_served_as_they_say(tmp_path: Path, seed: int, yolo11: bool) -> None:
     path = detectors.yolov8(tmp_path / "yolo.onnx", seed=seed, yolo11=yolo11)
-    found = added(path)
-    assert found.warnings == []
-    assert found.manifest.input == ImageInput(
+    model = added(path)
+    assert model.found.warnings == []
+    assert model.manifest.input == ImageInput(
         "images", "nchw", "float32", "rgb", tile_px=SIDE_PX, scale=1 / 255, overlap_px=19
     )
-    assert found.manifest.output == DetectionOutput("output0", "yolov8", LABELS)
-    assert found.manifest.licence.startswith("AGPL-3.0")
+    assert model.manifest.output == DetectionOutput("output0", "yolov8", LABELS)
+    assert model.manifest.licence.startswith("AGPL-3.0")
     rows = run_plainly(path, picture(seed))["output0"][0].tolist()
-    assert_same(served(found.manifest, picture(seed)), decode_yolov8(rows, **LIMITS))
+    assert_same(served(model.manifest, picture(seed)), decode_yolov8(rows, **LIMITS))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_yolox_exports_see_bgr_bytes_and_are_decoded_by_their_grid(tmp_path: Path, seed: int) -> None:
     path = detectors.yolox(tmp_path / "yolox.onnx", seed=seed)
-    found = added(path, LABELS)
-    assert found.warnings == []
-    assert isinstance(found.manifest.input, ImageInput)
-    assert (found.manifest.input.colour, found.manifest.input.scale) == ("bgr", 1.0)
-    assert found.manifest.output == DetectionOutput("output", "yolox", LABELS)
+    model = added(path, LABELS)
+    assert model.found.warnings == []
+    assert isinstance(model.manifest.input, ImageInput)
+    assert (model.manifest.input.colour, model.manifest.input.scale) == ("bgr", 1.0)
+    assert model.manifest.output == DetectionOutput("output", "yolox", LABELS)
     rows = run_plainly(path, picture(seed), bgr=True, scale=1.0)["output"][0].tolist()
-    assert_same(served(found.manifest, picture(seed)), decode_yolox(rows, side_px=SIDE_PX, **LIMITS))
+    assert_same(served(model.manifest, picture(seed)), decode_yolox(rows, side_px=SIDE_PX, **LIMITS))
 
 
 def test_end2end_exports_are_served_row_by_row(tmp_path: Path) -> None:
     path = detectors.end2end(tmp_path / "yolo26.onnx")
-    found = added(path)
-    assert found.warnings == []
-    assert found.manifest.output == DetectionOutput("output0", "end2end", LABELS)
+    model = added(path)
+    assert model.found.warnings == []
+    assert model.manifest.output == DetectionOutput("output0", "end2end", LABELS)
     rows = run_plainly(path, picture())["output0"][0].tolist()
     wanted = [Found(tuple(row[:4]), row[4], int(row[5])) for row in rows if row[4] >= LIMITS["score_min"]]
-    assert_same(served(found.manifest, picture()), wanted)
+    assert_same(served(model.manifest, picture()), wanted)
 
 
 def test_exports_with_the_suppression_in_four_tensors_are_served(tmp_path: Path) -> None:
     path = detectors.nms(tmp_path / "nms.onnx")
-    found = added(path, LABELS)
-    assert found.manifest.output == DetectionOutput(
+    model = added(path, LABELS)
+    assert model.manifest.output == DetectionOutput(
         "det_boxes", "nms", LABELS, scores="det_scores", classes="det_classes", count="num_dets"
     )
     answer = run_plainly(path, picture())
@@ -126,13 +124,13 @@ def test_exports_with_the_suppression_in_four_tensors_are_served(tmp_path: Path)
             strict=True,
         )
     ][:count]
-    assert_same(served(found.manifest, picture()), wanted)
+    assert_same(served(model.manifest, picture()), wanted)
 
 
 def test_exports_with_the_suppression_in_one_list_are_served(tmp_path: Path) -> None:
     path = detectors.yolov7_nms(tmp_path / "yolov7.onnx")
-    found = added(path, LABELS)
-    assert found.manifest.output == DetectionOutput("output", "yolov7_nms", LABELS)
+    model = added(path, LABELS)
+    assert model.manifest.output == DetectionOutput("output", "yolov7_nms", LABELS)
     rows = run_plainly(path, picture())["output"].tolist()
     wanted = [Found(tuple(row[1:5]), row[6], int(row[5])) for row in rows]
-    assert_same(served(found.manifest, picture()), sorted(wanted, key=lambda one: -one.score))
+    assert_same(served(model.manifest, picture()), sorted(wanted, key=lambda one: -one.score))

@@ -103,7 +103,7 @@ def mixed(name: str, unknown: str) -> None:
         ("weight", FloatTensorType([None, 1])),
     ]
     converted = convert_sklearn(model, name=name, initial_types=types, target_opset=OPSETS)
-    rows = [{k: None if v != v else v for k, v in row.items()} for row in table[:SHOWN].to_dict("records")]
+    rows = table[:SHOWN].astype(object).where(table[:SHOWN].notna(), None).to_dict("records")
     keep(name, converted, rows, list(model.classes_), model.predict_proba(table[:SHOWN]))
 
 
@@ -111,7 +111,7 @@ def boosted(name: str, model: Any, wanted: Any, convert: Any, **options: Any) ->
     """A boosted model of one matrix with gaps."""
     model.fit(gaps, wanted)
     types = [("input", ToolsFloat([None, gaps.shape[1]]))]
-    converted = convert(model, initial_types=types, target_opset=15, **options)
+    converted = convert(model, name=name, initial_types=types, target_opset=15, **options)
     classes = [str(label) for label in getattr(model, "classes_", ())] or None
     ask = getattr(model, "predict_proba", None) or model.predict
     keep(name, converted, matrix_rows(gaps), classes, ask(gaps[:SHOWN]))
