@@ -34,13 +34,15 @@ def decode_yolov5(rows: Sequence[Row], *, score_min: float, iou_max: float) -> l
     return suppressed([one for one in found if one.score >= score_min], iou_max)
 
 
-def decode_yolox(rows: Sequence[Row], *, side_px: int, score_min: float, iou_max: float) -> list[Found]:
-    """As `decode_yolov5`, after the box of each row was placed from the corner of its cell, in units of the cell."""
+def decode_yolox(rows: Sequence[Row], *, sides: tuple[int, int], score_min: float, iou_max: float) -> list[Found]:
+    """As `decode_yolov5`, after the box of each row was placed from the corner of its cell in cells. `sides`
+    are the height and width of the picture.
+    """
     decoded = []
     remaining = iter(rows)
     for stride in (8, 16, 32):
-        for y in range(side_px // stride):
-            for x in range(side_px // stride):
+        for y in range(sides[0] // stride):
+            for x in range(sides[1] // stride):
                 dx, dy, wide, high, *scores = next(remaining)
                 centre = ((x + dx) * stride, (y + dy) * stride)
                 decoded.append([*centre, math.exp(wide) * stride, math.exp(high) * stride, *scores])

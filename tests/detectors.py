@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 LABELS = ("bolt", "nut", "washer")
 SIDE_PX = 128
 STRIDES = (8, 16, 32)
-ANCHORS = sum((SIDE_PX // stride) ** 2 for stride in STRIDES)
 WIDTH = 12
 BINS = 16
 TOP = 20
@@ -30,7 +29,8 @@ ULTRALYTICS = {
 class Network:
     """A graph under construction. Each step adds nodes and gives the name of what they put out."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, sides: tuple[int, int] = (SIDE_PX, SIDE_PX)) -> None:
+        self.sides = sides
         self.random = np.random.default_rng(seed)
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[TensorProto] = []
@@ -45,11 +45,11 @@ class Network:
         self.weights.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
-    def conv(self, given: str, channels: tuple[int, int], size: int, bias: float = 0.0, group: int = 1) -> str:
+    def conv(self, given: str, channels: tuple[int, int], size: int, bias: Any = 0.0, group: int = 1) -> str:
         taken, made = channels
         fan_in = taken // group * size * size
         weight = self.random.normal(0, 2 / np.sqrt(fan_in), (made, taken // group, size, size))
-        offset = np.full(made, bias)
+        offset = np.broadcast_to(bias, made)
         sides = [size, size]
         filters = self.constant(weight), self.constant(offset)
         name: str = self.node("Conv", given, *filters, kernel_shape=sides, strides=sides, group=group)
@@ -75,11 +75,16 @@ class Network:
         return name
 
 
-def cells() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def anchors(sides: tuple[int, int] = (SIDE_PX, SIDE_PX)) -> int:
+    """Cells of all levels."""
+    return sum(sides[0] // stride * (sides[1] // stride) for stride in STRIDES)
+
+
+def cells(sides: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Centres [2, anchors] and strides [anchors] of all cells, in cells."""
     centres, strides = [], []
     for stride in STRIDES:
-        y, x = np.indices((SIDE_PX // stride,) * 2)
+        y, x = np.indices((sides[0] // stride, sides[1] // stride))
         centres.append(np.stack([x.ravel(), y.ravel()]) + 0.5)
         strides.append(np.full(x.size, stride))
     return np.concatenate(centres, axis=1, dtype=np.float32), np.concatenate(strides, dtype=np.float32)
@@ -92,9 +97,8 @@ def yolov8_head(net: Network, images: str, *, channels: int = 3, yolo11: bool = 
     rows = []
     for level in net.levels(images, channels):
         seen = net.swish(net.conv(level, (WIDTH, WIDTH), 1, group=WIDTH)) if yolo11 else level
-        both = net.node(
-            "Concat", net.conv(level, (WIDTH, 4 * BINS), 1), net.conv(seen, (WIDTH, len(LABELS)), 1, -1.5), axis=1
-        )
+        distribution = net.conv(level, (WIDTH, 4 * BINS), 1, np.tile(-0.6 * np.arange(BINS), 4))  # small boxes
+        both = net.node("Concat", distribution, net.conv(seen, (WIDTH, len(LABELS)), 1, -1.5), axis=1)
         rows.append(net.flat(both, 4 * BINS + len(LABELS)))
     joined = net.node("Concat", *rows, axis=2)
     split = net.constant([4 * BINS, len(LABELS)], np.int64)
@@ -103,7 +107,7 @@ def yolov8_head(net: Network, images: str, *, channels: int = 3, yolo11: bool = 
     weighted = net.node("Mul", bins, net.constant(np.arange(BINS).reshape(1, 1, BINS, 1)))
     distances = net.node("ReduceSum", weighted, net.constant([2], np.int64), keepdims=0)
     near, far = net.node("Split", distances, net.constant([2, 2], np.int64), outputs=2, axis=1)
-    points, strides = cells()
+    points, strides = cells(net.sides)
     centre = net.constant(points[None])
     first, last = net.node("Sub", centre, near), net.node("Add", centre, far)
     middle = net.node("Mul", net.node("Add", first, last), net.constant(0.5))
@@ -179,7 +183,7 @@ def write(
     outputs: Mapping[str, tuple[str, list[Any]]],
     *,
     batch: int | str = "batch",
-    sides: tuple[Any, Any] = (SIDE_PX, SIDE_PX),
+    sides: tuple[Any, Any] | None = None,
     metadata: Mapping[str, str] | None = None,
     kinds: Mapping[str, int] | None = None,
     channels: int = 3,
@@ -191,7 +195,7 @@ def write(
         helper.make_tensor_value_info(name, (kinds or {}).get(name, TensorProto.FLOAT), shape)
         for name, (_, shape) in outputs.items()
     ]
-    images = helper.make_tensor_value_info("images", given, [batch, channels, *sides])
+    images = helper.make_tensor_value_info("images", given, [batch, channels, *(sides or net.sides)])
     graph = helper.make_graph(net.nodes, "detector", [images], declared, net.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, dict(metadata or {}))
@@ -200,30 +204,31 @@ def write(
     return path
 
 
-def yolov8(path: Path, *, yolo11: bool = False, seed: int = 0, **more: Any) -> Path:
+def yolov8(path: Path, net: Network | None = None, *, yolo11: bool = False, **more: Any) -> Path:
     """A YOLOv8 or YOLO11 export as Ultralytics writes it."""
-    net = Network(seed)
+    net = net or Network()
     head = yolov8_head(net, "images", yolo11=yolo11)
-    shape = ["batch", 4 + len(LABELS), ANCHORS]
+    shape = ["batch", 4 + len(LABELS), anchors(net.sides)]
     return write(path, net, {"output0": (head, shape)}, **({"metadata": ULTRALYTICS} | more))
 
 
-def yolox(path: Path, *, seed: int = 0, **more: Any) -> Path:
+def yolox(path: Path, net: Network | None = None, **more: Any) -> Path:
     """A YOLOX export: no metadata, not decoded."""
-    net = Network(seed)
-    return write(path, net, {"output": (yolox_head(net, "images"), ["batch", ANCHORS, 5 + len(LABELS)])}, **more)
+    net = net or Network()
+    shape = ["batch", anchors(net.sides), 5 + len(LABELS)]
+    return write(path, net, {"output": (yolox_head(net, "images"), shape)}, **more)
 
 
-def end2end(path: Path, *, seed: int = 0, **more: Any) -> Path:
+def end2end(path: Path, **more: Any) -> Path:
     """A YOLOv10 or YOLO26 export."""
-    net = Network(seed)
+    net = Network()
     rows = end2end_rows(net, yolov8_head(net, "images"))
     return write(path, net, {"output0": (rows, ["batch", TOP, 6])}, **({"metadata": ULTRALYTICS} | more))
 
 
-def nms(path: Path, *, seed: int = 0, **more: Any) -> Path:
+def nms(path: Path, **more: Any) -> Path:
     """An export with the suppression inside and its answer in four tensors."""
-    net = Network(seed)
+    net = Network()
     boxes, scores, label = best_rows(net, yolov8_head(net, "images"))
     good = net.node("Cast", net.node("Greater", scores, net.constant(0.3)), to=TensorProto.INT32)
     count = net.node("ReduceSum", good, net.constant([1], np.int64), keepdims=1)
@@ -237,7 +242,7 @@ def nms(path: Path, *, seed: int = 0, **more: Any) -> Path:
     return write(path, net, outputs, kinds=kinds, **more)
 
 
-def yolov7_nms(path: Path, *, seed: int = 0, **more: Any) -> Path:
+def yolov7_nms(path: Path, **more: Any) -> Path:
     """A YOLOv7 export for ONNX Runtime with the suppression inside."""
-    net = Network(seed)
+    net = Network()
     return write(path, net, {"output": (suppressed_rows(net, yolov8_head(net, "images")), ["found", 7])}, **more)

@@ -148,11 +148,16 @@ def tiles_in(width: int, height: int, scale: float, settings: ImageInput) -> int
 
 
 def as_tensor(tiles: NDArray[np.uint8], settings: ImageInput) -> NDArray[Any]:
-    """Tiles uint8 [n, side, side, C] in the layout, type and range that the graph takes."""
+    """Tiles uint8 [n, side, side, C] in the layout, type, range and, at the right and the bottom, size that the graph
+    takes.
+    """
     tensor: NDArray[Any] = tiles
+    if tiles.shape[1:3] != settings.graph_px:
+        high, wide = (graph - tile for graph, tile in zip(settings.graph_px, tiles.shape[1:3], strict=True))
+        tensor = np.pad(tiles, ((0, 0), (0, high), (0, wide), (0, 0)), constant_values=tiling.PADDING)
     if settings.layout == "nchw":
         # For one channel this is a view; for three the copy is made in uint8, a quarter of the float's bytes.
-        tensor = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))
+        tensor = np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))
     if settings.dtype != "uint8":
         tensor = tensor.astype(np.float32)
     if settings.scale != 1.0:

@@ -72,7 +72,7 @@ def candidates(output: Floats, layout: DetectionOutput, image: ImageInput) -> li
         case "yolov5":
             return [_with_objectness(tile, layout, None) for tile in output]
         case "yolox":
-            grid = _grid(image.tile_px, image.stride)
+            grid = _grid(image.graph_px, image.stride)
             return [_with_objectness(tile, layout, grid) for tile in output]
         case _:
             return [_finished(tile, layout) for tile in output]
@@ -87,7 +87,7 @@ def _check_shape(output: Floats, layout: DetectionOutput, image: ImageInput) -> 
         case "yolov5":
             wanted = ("N", "anchors", 5 + classes)
         case "yolox":
-            wanted = ("N", len(_grid(image.tile_px, image.stride)), 5 + classes)
+            wanted = ("N", len(_grid(image.graph_px, image.stride)), 5 + classes)
     fixed = [(axis, size) for axis, size in enumerate(wanted) if isinstance(size, int)]
     if output.ndim != len(wanted) or any(output.shape[axis] != size for axis, size in fixed):
         shape = ", ".join(map(str, wanted))
@@ -138,12 +138,12 @@ def _corners(boxes: Floats) -> Floats:
 
 
 @cache
-def _grid(tile_px: int, stride_max: int) -> Floats:
+def _grid(graph_px: tuple[int, int], stride_max: int) -> Floats:
     """(x, y, stride) of every cell of a YOLOX head, float32 [anchors, 3]: the finest level first, each row by row."""
     levels = []
     stride = _STRIDE_MIN
     while stride <= stride_max:
-        y, x = np.indices((tile_px // stride, tile_px // stride))
+        y, x = np.indices((graph_px[0] // stride, graph_px[1] // stride))
         levels.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)], axis=1))
         stride *= 2
     return np.concatenate(levels, dtype=np.float32)

@@ -59,7 +59,7 @@ class RegressionOutput:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """One tensor of tiles, [N, C, side, side] (nchw) or [N, side, side, C] (nhwc)."""
+    """One tensor of tiles, [N, C, height, width] (nchw) or [N, height, width, C] (nhwc)."""
 
     name: str
     layout: Literal["nchw", "nhwc"]
@@ -73,6 +73,14 @@ class ImageInput:
     """How far neighbouring tiles overlap: the largest object that some tile is sure to see whole."""
     tile_batch: int = 4
     """Tiles in one run; the memory of a prediction is bounded by it, not by the picture."""
+    width_px: int = 0
+    height_px: int = 0
+    """What the graph takes where that is no square: tiles are as large as its shorter side, and padded to it."""
+
+    @property
+    def graph_px(self) -> tuple[int, int]:
+        """Height and width that the graph takes."""
+        return self.height_px or self.tile_px, self.width_px or self.tile_px
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def recognised_layout(outputs: Arrays, labels: tuple[str, ...], image: ImageInpu
 
 def _one_array(name: str, value: NDArray[Any], labels: tuple[str, ...], image: ImageInput) -> Reading | None:
     rows, columns = value.shape[1:]
-    by_column, by_row = _levels(columns, image.tile_px), _levels(rows, image.tile_px)
+    by_column, by_row = _levels(columns, image.graph_px), _levels(rows, image.graph_px)
     if by_column and by_column[1] == 1 and rows > 4 and (by_row is None or columns >= rows):
         named = _counted(labels, rows - 4)
         return DetectionOutput(name, "yolov8", named), replace(image, stride=by_column[0][-1])
@@ -57,7 +57,7 @@ def _one_array(name: str, value: NDArray[Any], labels: tuple[str, ...], image: I
     if anchors == 3:
         return DetectionOutput(name, "yolov5", named), replace(image, stride=levels[-1])
     seen = replace(image, stride=levels[-1], scale=1.0, colour=_bgr(image))
-    if _is_decoded(value[0, :, 0], levels, image.tile_px):
+    if _is_decoded(value[0, :, 0], levels, image.graph_px):
         if not labels:
             raise Refused(
                 f"The output has shape {list(value.shape)}: {columns - 5} classes behind an objectness, or "
@@ -94,18 +94,20 @@ def _is_list_of_boxes(rows: NDArray[Any]) -> bool:
     return bool((whole == np.round(whole)).all() and (whole >= 0).all() and ((scores >= 0) & (scores <= 1)).all())
 
 
-def _levels(anchors: int, side_px: int) -> tuple[tuple[int, ...], int] | None:
+def _levels(anchors: int, graph_px: tuple[int, int]) -> tuple[tuple[int, ...], int] | None:
     """The strides and anchors a cell that add up to `anchors` in a tile."""
+    high, wide = graph_px
     for count in _ANCHORS_A_CELL:
         for strides in _LEVELS:
-            if anchors == count * sum((side_px // stride) ** 2 for stride in strides):
+            if anchors == count * sum(high // stride * (wide // stride) for stride in strides):
                 return strides, count
     return None
 
 
-def _is_decoded(x: NDArray[Any], strides: tuple[int, ...], side_px: int) -> bool:
+def _is_decoded(x: NDArray[Any], strides: tuple[int, ...], graph_px: tuple[int, int]) -> bool:
     """Whether `x` [anchors] are positions in the picture, not offsets from their cells."""
-    cells = [np.tile((np.arange(side_px // s) + 0.5) * s, side_px // s) for s in strides]
+    high, wide = graph_px
+    cells = [np.tile((np.arange(wide // stride) + 0.5) * stride, high // stride) for stride in strides]
     centres, found = np.concatenate(cells), x.astype(np.float64)
     if not np.isfinite(found).all() or found.std() == 0:
         return False

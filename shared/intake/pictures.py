@@ -28,6 +28,8 @@ _DTYPES: dict[str, Literal["float32", "float16", "uint8"]] = {
     "tensor(uint8)": "uint8",
 }
 _RECTANGLES = 40
+_FRACTION_MAX = 1.5
+"""Half of all positions lie below it where they are fractions of the picture's sides, none would in pixels."""
 _SURE = 0.01
 """A score from which a row of finished boxes is looked at."""
 
@@ -39,18 +41,30 @@ def recognised_detector(session: Session, wish: Wish) -> Found | None:
     export = read_export(session.metadata)
     if export.task not in ("", "detect") or len(session.inputs) != 1:
         return None
-    image = _image_input(session.inputs[0], export)
+    spec = session.inputs[0]
+    image = _image_input(spec, export)
     if image is None:
         return None
-    tiles = _tiles(image, ImageInput.tile_batch)
+    batch = spec.shape[0] if isinstance(spec.shape[0], int) else 1
+    tiles = _tiles(image, max(batch, ImageInput.tile_batch))
     labels = wish.labels or export.labels
-    reading = recognised_layout(_run(session, image, tiles[:1]), labels, image)
+    try:
+        outputs = _run(session, image, tiles[:batch])
+    except Refused:
+        if wish.task or export.task:
+            raise
+        return None  # it takes other pictures than a detector
+    reading = recognised_layout(_of_one(outputs, batch), labels, image)
     if reading is None:
         return None
+    if batch > 1:
+        raise Refused(f"It takes exactly {batch} pictures at a time; export it with a free batch, or one of 1.")
     layout, image = reading
     warnings = [] if labels else [f"Its {len(layout.labels)} labels are not known and are numbers now; give --labels."]
-    if not export.sides_px and not isinstance(_sides(session.inputs[0], image.layout)[0], int):
+    if not export.sides_px and not isinstance(_sides(spec, image.layout)[0], int):
         warnings.append(f"It takes pictures of any size and does not say of which; tiles have {_SIDE_PX} px.")
+    if image.width_px:
+        warnings.append(f"It takes no square but {image.width_px} x {image.height_px} px: tiles are padded to that.")
     alone = _checked(_run(session, image, tiles[-1:]), layout, image, warnings)
     image = replace(image, tile_batch=_tile_batch(session, image, layout, tiles, alone, warnings))
     summary = f"{layout.layout} boxes, {len(layout.labels)} labels, tiles of {image.tile_px} px, {image.colour}"
@@ -65,15 +79,18 @@ def _image_input(spec: TensorSpec, export: Export) -> ImageInput | None:
     channels = spec.shape[1 if layout == "nchw" else 3]
     if channels not in (1, 3):
         return None
-    side_px = _side_px(spec, layout, export)
+    high, wide = _sides_px(spec, layout, export)
+    square = high == wide
     return ImageInput(
         spec.name,
         layout,
         dtype,
         "grey" if channels == 1 else "rgb",
-        tile_px=side_px,
+        tile_px=min(high, wide),
         scale=1.0 if dtype == "uint8" else 1 / 255,
-        overlap_px=max(1, round(side_px * _OVERLAP_SHARE)),
+        overlap_px=max(1, round(min(high, wide) * _OVERLAP_SHARE)),
+        width_px=0 if square else wide,
+        height_px=0 if square else high,
     )
 
 
@@ -81,13 +98,18 @@ def _sides(spec: TensorSpec, layout: str) -> tuple[int | str | None, ...]:
     return spec.shape[2:4] if layout == "nchw" else spec.shape[1:3]
 
 
-def _side_px(spec: TensorSpec, layout: str, export: Export) -> int:
-    fixed = [side for side in _sides(spec, layout) if isinstance(side, int)]
-    if len(set(fixed)) > 1:
-        raise Refused(f"It takes pictures of {fixed[0]} x {fixed[-1]} px only; export it for a square or any size.")
-    if isinstance(spec.shape[0], int) and spec.shape[0] != 1:
-        raise Refused(f"It takes exactly {spec.shape[0]} pictures at a time; export it with a free batch, or one of 1.")
-    return max(fixed or export.sides_px or [_SIDE_PX])
+def _sides_px(spec: TensorSpec, layout: str, export: Export) -> tuple[int, int]:
+    """Height and width: the graph's own where fixed, else a square of the metadata's longer side."""
+    free = max(export.sides_px or [_SIDE_PX])
+    high, wide = (side if isinstance(side, int) else free for side in _sides(spec, layout))
+    return high, wide
+
+
+def _of_one(outputs: Arrays, batch: int) -> Arrays:
+    """The first picture's share of what a graph of a fixed batch answers."""
+    if batch == 1:
+        return outputs
+    return {name: value[:1] if isinstance(value, np.ndarray) else value for name, value in outputs.items()}
 
 
 def _tiles(image: ImageInput, count: int) -> NDArray[np.uint8]:
@@ -115,13 +137,13 @@ def _checked(outputs: Arrays, layout: DetectionOutput, image: ImageInput, warnin
     output = _packed(outputs, layout, 1)
     match layout.layout:
         case "yolov8":
-            scores, corners = output[:, 4:], output[:, :4]
+            scores, places = output[:, 4:], output[:, :2]
         case "yolov5" | "yolox":
-            scores, corners = output[..., 4:], output[..., :4]
+            scores, places = output[..., 4:], output[..., :2]
         case _:
-            scores, corners = _finished(output, layout, warnings)
+            scores, places = _finished(output, layout, warnings)
     check_scores(scores, f"Output {layout.scores or layout.name!r}")
-    if layout.layout != "yolox" and corners.size and np.abs(corners).max() < 2:
+    if layout.layout != "yolox" and places.size and np.median(np.abs(places)) < _FRACTION_MAX:
         raise Refused("Its boxes are fractions of the picture; they must be in pixels. Export it without normalising.")
     try:
         candidates(output, layout, image)

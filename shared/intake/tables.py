@@ -116,7 +116,8 @@ def _classes(
     numbers = tuple(map(str, range(count)))
     if len(outputs) == 1:
         return numbers, count
-    own = np.asarray(answers[outputs[0].name]).reshape(-1).astype(str)
+    sound = np.isfinite(scores).all(axis=1)
+    scores, own = scores[sound], np.asarray(answers[outputs[0].name]).reshape(-1).astype(str)[sound]
     agreement = {named: _agreement(named, scores, own) for named in (*facts.classes, numbers) if len(named) == count}
     classes, share = max(agreement.items(), key=lambda pair: pair[1])
     if share < _AGREEMENT_MIN:

@@ -63,7 +63,7 @@ def test_yolox_is_decoded_by_its_definition(seed: int) -> None:
     output = boxes_and_scores(seed, 4)[None]
     output[0, :, :4] = np.random.default_rng(seed).normal(0, 0.6, (ANCHORS, 4))
     (found,) = candidates(output, layout("yolox"), IMAGE)
-    assert_same(found, decode_yolox(output[0].tolist(), side_px=64, score_min=0.3, iou_max=0.5))
+    assert_same(found, decode_yolox(output[0].tolist(), sides=(64, 64), score_min=0.3, iou_max=0.5))
 
 
 def test_a_yolox_box_without_end_covers_the_picture_and_is_no_error() -> None:

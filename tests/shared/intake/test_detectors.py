@@ -15,17 +15,16 @@ from PIL import Image
 
 from tests import detectors
 from tests.decoders import Found, decode_yolov8, decode_yolox, suppressed
-from tests.detectors import LABELS, SIDE_PX
+from tests.detectors import LABELS, SIDE_PX, Network
 from tests.models import encoded
 
 LIMITS = {"score_min": DetectionOutput.score_min, "iou_max": DetectionOutput.iou_max}
-WIDTH, HEIGHT = 120, 90
+SQUARE = (SIDE_PX, SIDE_PX)
 
 
-def picture(seed: int = 0) -> Image.Image:
-    random = np.random.default_rng(seed)
-    small = random.integers(0, 256, (HEIGHT // 6, WIDTH // 6, 3), np.uint8)
-    return Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)
+def picture(seed: int = 0, width: int = 120, height: int = 90) -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 256, (height // 6, width // 6, 3), np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.NEAREST)
 
 
 def added(path: Path, labels: tuple[str, ...] = (), **more: Any) -> Added:
@@ -39,30 +38,33 @@ def served(manifest: Manifest, image: Image.Image) -> list[dict[str, Any]]:
     return detections
 
 
-def run_plainly(path: Path, image: Image.Image, *, bgr: bool = False, scale: float = 1 / 255) -> dict[str, Any]:
-    """The file's own answer to the picture in the corner of a grey square, as its authors preprocess."""
-    square = np.full((SIDE_PX, SIDE_PX, 3), 114, np.float64)
-    square[:HEIGHT, :WIDTH] = np.asarray(image)
+def run_plainly(
+    path: Path, image: Image.Image, *, sides: tuple[int, int] = SQUARE, bgr: bool = False, scale: float = 1 / 255
+) -> dict[str, Any]:
+    """The file's own answer to the picture in the corner of a grey one, as its authors preprocess."""
+    canvas = np.full((*sides, 3), 114, np.float64)
+    canvas[: image.height, : image.width] = np.asarray(image)
     if bgr:
-        square = square[..., ::-1]
-    tensor = (square.transpose(2, 0, 1)[None] * scale).astype(np.float32)
+        canvas = canvas[..., ::-1]
+    tensor = (canvas.transpose(2, 0, 1)[None] * scale).astype(np.float32)
     session = onnxruntime.InferenceSession(str(path))
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, {"images": tensor}), strict=True))
 
 
-def inside(found: list[Found]) -> list[Found]:
+def inside(found: list[Found], image: Image.Image) -> list[Found]:
     """Boxes cut to the picture; those that lie outside are none."""
     cut = [
-        Found((max(x1, 0), max(y1, 0), min(x2, WIDTH), min(y2, HEIGHT)), score, label)
+        Found((max(x1, 0), max(y1, 0), min(x2, image.width), min(y2, image.height)), score, label)
         for (x1, y1, x2, y2), score, label in found
     ]
     return [one for one in cut if one.box[0] < one.box[2] and one.box[1] < one.box[3]]
 
 
-def assert_same(detections: list[dict[str, Any]], wanted: list[Found]) -> None:
+def assert_same(model: Added, image: Image.Image, wanted: list[Found]) -> None:
+    detections = served(model.manifest, image)
     # A box that was cut to the picture may overlap another more than before.
-    wanted = suppressed(inside(wanted), LIMITS["iou_max"])
+    wanted = suppressed(inside(wanted, image), LIMITS["iou_max"])
     assert len(wanted) > 3
     assert [d["label"] for d in detections] == [LABELS[one.label] for one in wanted]
     for detection, one in zip(detections, wanted, strict=True):
@@ -73,7 +75,7 @@ def assert_same(detections: list[dict[str, Any]], wanted: list[Found]) -> None:
 @pytest.mark.parametrize("yolo11", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_yolov8_and_yolo11_exports_are_served_as_they_say(tmp_path: Path, seed: int, yolo11: bool) -> None:
-    path = detectors.yolov8(tmp_path / "yolo.onnx", seed=seed, yolo11=yolo11)
+    path = detectors.yolov8(tmp_path / "yolo.onnx", Network(seed), yolo11=yolo11)
     model = added(path)
     assert model.found.warnings == []
     assert model.manifest.input == ImageInput(
@@ -82,19 +84,19 @@ def test_yolov8_and_yolo11_exports_are_served_as_they_say(tmp_path: Path, seed: 
     assert model.manifest.output == DetectionOutput("output0", "yolov8", LABELS)
     assert model.manifest.licence.startswith("AGPL-3.0")
     rows = run_plainly(path, picture(seed))["output0"][0].tolist()
-    assert_same(served(model.manifest, picture(seed)), decode_yolov8(rows, **LIMITS))
+    assert_same(model, picture(seed), decode_yolov8(rows, **LIMITS))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_yolox_exports_see_bgr_bytes_and_are_decoded_by_their_grid(tmp_path: Path, seed: int) -> None:
-    path = detectors.yolox(tmp_path / "yolox.onnx", seed=seed)
+    path = detectors.yolox(tmp_path / "yolox.onnx", Network(seed))
     model = added(path, LABELS)
     assert model.found.warnings == []
     assert isinstance(model.manifest.input, ImageInput)
     assert (model.manifest.input.colour, model.manifest.input.scale) == ("bgr", 1.0)
     assert model.manifest.output == DetectionOutput("output", "yolox", LABELS)
     rows = run_plainly(path, picture(seed), bgr=True, scale=1.0)["output"][0].tolist()
-    assert_same(served(model.manifest, picture(seed)), decode_yolox(rows, side_px=SIDE_PX, **LIMITS))
+    assert_same(model, picture(seed), decode_yolox(rows, sides=SQUARE, **LIMITS))
 
 
 def test_end2end_exports_are_served_row_by_row(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_end2end_exports_are_served_row_by_row(tmp_path: Path) -> None:
     assert model.manifest.output == DetectionOutput("output0", "end2end", LABELS)
     rows = run_plainly(path, picture())["output0"][0].tolist()
     wanted = [Found(tuple(row[:4]), row[4], int(row[5])) for row in rows if row[4] >= LIMITS["score_min"]]
-    assert_same(served(model.manifest, picture()), wanted)
+    assert_same(model, picture(), wanted)
 
 
 def test_exports_with_the_suppression_in_four_tensors_are_served(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_exports_with_the_suppression_in_four_tensors_are_served(tmp_path: Path)
             strict=True,
         )
     ][:count]
-    assert_same(served(model.manifest, picture()), wanted)
+    assert_same(model, picture(), wanted)
 
 
 def test_exports_with_the_suppression_in_one_list_are_served(tmp_path: Path) -> None:
@@ -133,4 +135,20 @@ def test_exports_with_the_suppression_in_one_list_are_served(tmp_path: Path) -> 
     assert model.manifest.output == DetectionOutput("output", "yolov7_nms", LABELS)
     rows = run_plainly(path, picture())["output"].tolist()
     wanted = [Found(tuple(row[1:5]), row[6], int(row[5])) for row in rows]
-    assert_same(served(model.manifest, picture()), sorted(wanted, key=lambda one: -one.score))
+    assert_same(model, picture(), sorted(wanted, key=lambda one: -one.score))
+
+
+@pytest.mark.parametrize("sides", [(64, 128), (160, 96)])
+def test_a_graph_that_takes_no_square_gets_padded_tiles(tmp_path: Path, sides: tuple[int, int]) -> None:
+    image = picture(1, 60, 54)
+    yolov8 = added(detectors.yolov8(tmp_path / "yolo.onnx", Network(1, sides)))
+    yolox = added(detectors.yolox(tmp_path / "yolox.onnx", Network(1, sides)), LABELS)
+    for model in (yolov8, yolox):
+        (warning,) = model.found.warnings
+        assert f"no square but {sides[1]} x {sides[0]} px" in warning
+        assert isinstance(model.manifest.input, ImageInput)
+        assert (model.manifest.input.tile_px, model.manifest.input.graph_px) == (min(sides), sides)
+    rows = run_plainly(tmp_path / "yolo.onnx", image, sides=sides)["output0"][0].tolist()
+    assert_same(yolov8, image, decode_yolov8(rows, **LIMITS))
+    rows = run_plainly(tmp_path / "yolox.onnx", image, sides=sides, bgr=True, scale=1.0)["output"][0].tolist()
+    assert_same(yolox, image, decode_yolox(rows, sides=sides, **LIMITS))
