@@ -12,8 +12,8 @@ from intake.errors import Refused
 
 _CLASSES = frozenset({"classlabels_int64s", "classlabels_ints", "classlabels_strings"})
 _CATEGORIES = {"cats_strings": "string", "cats_int64s": "int64"}
-_STRING, _INT64 = 8, 7
-"""Of TensorProto.DataType."""
+_STRING, _INT_BYTES = 8, {6: 4, 7: 8}
+"""Of TensorProto.DataType: texts, and the sizes of int32 and int64."""
 
 
 @dataclass
@@ -143,13 +143,13 @@ def _read_tensor(tensor: memoryview, facts: FileFacts) -> None:
     elif "class" in _text(tensor, 8):
         # Converters of models without a tree or a line in them keep the classes in a tensor of that name.
         kind = next((value for number, value in _fields(tensor) if number == 2), None)
-        if kind in (_STRING, _INT64):
-            facts.classes.append(tuple(_tensor_values(tensor)))
+        if isinstance(kind, int) and (kind == _STRING or kind in _INT_BYTES):
+            facts.classes.append(tuple(_tensor_values(tensor, kind)))
 
 
-def _tensor_values(tensor: memoryview) -> Iterator[str]:
-    yield from _values(tensor, texts=6, numbers=7)
+def _tensor_values(tensor: memoryview, kind: int) -> Iterator[str]:
+    size = _INT_BYTES.get(kind, 1)
+    yield from _values(tensor, texts=6, numbers=5 if size == 4 else 7)
     for raw in _parts(tensor, 9):
-        yield from (
-            str(int.from_bytes(raw[place : place + 8], "little", signed=True)) for place in range(0, len(raw), 8)
-        )
+        places = range(0, len(raw), size)
+        yield from (str(int.from_bytes(raw[place : place + size], "little", signed=True)) for place in places)
