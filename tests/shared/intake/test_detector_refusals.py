@@ -189,6 +189,8 @@ def test_a_decoded_yolox_head_needs_its_labels_to_be_told_from_yolov8(tmp_path: 
     model = added(path, labels=LABELS)
     assert model.manifest.output == DetectionOutput("output", "yolov5", LABELS)
     assert getattr(model.manifest.input, "colour", None) == "bgr"
+    (warning,) = model.found.warnings
+    assert "taken for a decoded YOLOX" in warning
 
 
 def test_other_tasks_of_the_exporter_are_tensors(tmp_path: Path) -> None:
