@@ -117,6 +117,15 @@ def yolov8_head(net: Network, images: str, *, channels: int = 3, yolo11: bool = 
     return name
 
 
+def with_objectness(net: Network, head: str) -> str:
+    """[N, anchors, 5 + classes] of a `yolov8_head`: an objectness, the surest class's score, before the classes."""
+    rows = net.node("Transpose", head, perm=[0, 2, 1])
+    boxes, classes = net.node("Split", rows, net.constant([4, len(LABELS)], np.int64), outputs=2, axis=2)
+    surest = net.node("ReduceMax", classes, axes=[2], keepdims=1)
+    name: str = net.node("Concat", boxes, surest, classes, axis=2)
+    return name
+
+
 def yolox_head(net: Network, images: str) -> str:
     """[N, anchors, 5 + classes]: offsets and logarithms as they are, sigmoids of objectness and classes."""
     rows = []
@@ -186,16 +195,18 @@ def write(
     sides: tuple[Any, Any] | None = None,
     metadata: Mapping[str, str] | None = None,
     kinds: Mapping[str, int] | None = None,
-    channels: int = 3,
+    shape: list[Any] | None = None,
     given: int = TensorProto.FLOAT,
 ) -> Path:
-    """The graph of `net` as a file; `outputs` gives each a name, what it is in the graph, and its shape."""
+    """The graph of `net` as a file; `outputs` gives each a name, what it is in the graph, and its shape; `shape`
+    is that of the pictures where it is not [batch, 3, *sides].
+    """
     net.nodes.extend(helper.make_node("Identity", [inner], [name]) for name, (inner, _) in outputs.items())
     declared = [
         helper.make_tensor_value_info(name, (kinds or {}).get(name, TensorProto.FLOAT), shape)
         for name, (_, shape) in outputs.items()
     ]
-    images = helper.make_tensor_value_info("images", given, [batch, channels, *(sides or net.sides)])
+    images = helper.make_tensor_value_info("images", given, shape or [batch, 3, *(sides or net.sides)])
     graph = helper.make_graph(net.nodes, "detector", [images], declared, net.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     helper.set_model_props(model, dict(metadata or {}))
@@ -217,6 +228,18 @@ def yolox(path: Path, net: Network | None = None, **more: Any) -> Path:
     net = net or Network()
     shape = ["batch", anchors(net.sides), 5 + len(LABELS)]
     return write(path, net, {"output": (yolox_head(net, "images"), shape)}, **more)
+
+
+def yolov5(path: Path, **more: Any) -> Path:
+    """A YOLOv5 export: three anchors a cell, decoded, and beside it a level as it was, in five dimensions."""
+    net = Network()
+    thirds = [with_objectness(net, yolov8_head(net, "images")) for _ in range(3)]
+    level = net.node("Unsqueeze", net.levels("images", 3)[0], net.constant([1], np.int64))
+    outputs: dict[str, tuple[str, list[Any]]] = {
+        "output0": (net.node("Concat", *thirds, axis=1), ["batch", 3 * anchors(net.sides), 5 + len(LABELS)]),
+        "level": (level, ["batch", 1, WIDTH, "y", "x"]),
+    }
+    return write(path, net, outputs, **({"metadata": ULTRALYTICS} | more))
 
 
 def end2end(path: Path, **more: Any) -> Path:

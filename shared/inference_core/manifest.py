@@ -218,6 +218,9 @@ def read_manifest(folder: Path) -> Manifest:
         # A table of several tensors says so; all else is one.
         one = TabularInputs if shape is TabularInput and "tensors" in given else shape
         table[section] = _read_table(one, given, f"{path}: [{section}]")
+    output = table["output"]
+    if isinstance(output, DetectionOutput) and output.layout == "nms" and not (output.scores and output.classes):
+        raise ManifestError(f"{path}: [output] layout nms needs 'scores' and 'classes', names of tensors.")
     if accuracy := table.get("accuracy"):
         more = tuple((name, float(value)) for name, value in accuracy.pop("more", {}).items())
         table["accuracy"] = _read_table(Accuracy, accuracy | {"more": more}, f"{path}: [accuracy]")

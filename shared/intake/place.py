@@ -21,6 +21,7 @@ def staged(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
     """
     target = models_dir / name
     _refuse_existing(target, replace=replace)
+    fresh = not models_dir.exists()
     aside = models_dir / _ASIDE
     aside.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=aside))
@@ -34,6 +35,8 @@ def staged(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         _remove_empty(aside)
+        if fresh:
+            _remove_empty(models_dir)
 
 
 def _refuse_existing(target: Path, *, replace: bool) -> None:
@@ -70,5 +73,5 @@ def _flush_entry(path: Path) -> None:
 def _remove_empty(folder: Path) -> None:
     try:
         folder.rmdir()
-    except OSError:  # another model is being added
+    except OSError:  # it holds another model
         return

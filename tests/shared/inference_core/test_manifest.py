@@ -70,6 +70,8 @@ def test_a_fault_is_named(tmp_path: Path, old: str, new: str, complaint: str) ->
         ('colour = "grey"', 'colour = "sepia"', "colour = 'sepia'; expected one of grey, rgb, bgr"),
         ("tile_px = 64", "tile_px = 0", "tile_px must be at least 1"),
         ("tile_px = 64", "tile_px = true", "tile_px must be int"),
+        ('layout = "yolov8"', 'layout = "nms"', "layout nms needs 'scores' and 'classes'"),
+        ('layout = "yolov8"', 'layout = "yolov9"', "layout = 'yolov9'; expected one of yolov8, yolov5, yolox"),
     ],
 )
 def test_a_fault_in_a_detection_manifest_is_named(tmp_path: Path, old: str, new: str, complaint: str) -> None:

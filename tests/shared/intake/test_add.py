@@ -36,7 +36,7 @@ OUTSIDE: dict[str, Any] = {"save_as_external_data": True, "location": "weights.b
 def refused(path: Path, **wish: Any) -> str:
     with pytest.raises(Refused) as fault:
         add(Request(path, path.parent / "models", Wish(**wish)))
-    assert list((path.parent / "models").iterdir()) == []
+    assert not (path.parent / "models").exists()
     return str(fault.value)
 
 
@@ -120,7 +120,7 @@ def test_what_the_runtime_cannot_run_is_refused_in_plain_words(
 ) -> None:
     with pytest.raises(Refused, match=complaint):
         add(Request(graph(tmp_path / "net.onnx", *nodes, **model), tmp_path / "models"))
-    assert list((tmp_path / "models").iterdir()) == []
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -176,10 +176,7 @@ def test_a_head_on_its_side_is_refused_where_the_labels_tell(tmp_path: Path) -> 
 def decoded(path: Path) -> Path:
     """A YOLOX export with the decoding inside: positions and sides in pixels."""
     net = Network()
-    rows = net.node("Transpose", yolov8_head(net, "images"), perm=[0, 2, 1])
-    boxes, classes = net.node("Split", rows, net.constant([4, len(LABELS)], np.int64), outputs=2, axis=2)
-    surest = net.node("ReduceMax", classes, axes=[2], keepdims=1)
-    head = net.node("Concat", boxes, surest, classes, axis=2)
+    head = detectors.with_objectness(net, yolov8_head(net, "images"))
     return write(path, net, {"output": (head, ["batch", ANCHORS, 5 + len(LABELS)])})
 
 

@@ -11,11 +11,12 @@ from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.session import Session
 from intake.add import Added, Request, add
 from intake.wish import Wish
+from onnx import TensorProto
 from PIL import Image
 
 from tests import detectors
-from tests.decoders import Found, decode_yolov8, decode_yolox, suppressed
-from tests.detectors import LABELS, SIDE_PX, Network
+from tests.decoders import Found, decode_yolov5, decode_yolov8, decode_yolox, suppressed
+from tests.detectors import LABELS, SIDE_PX, ULTRALYTICS, Network, anchors, write, yolov8_head
 from tests.models import encoded
 
 LIMITS = {"score_min": DetectionOutput.score_min, "iou_max": DetectionOutput.iou_max}
@@ -152,3 +153,39 @@ def test_a_graph_that_takes_no_square_gets_padded_tiles(tmp_path: Path, sides: t
     assert_same(yolov8, image, decode_yolov8(rows, **LIMITS))
     rows = run_plainly(tmp_path / "yolox.onnx", image, sides=sides, bgr=True, scale=1.0)["output"][0].tolist()
     assert_same(yolox, image, decode_yolox(rows, sides=sides, **LIMITS))
+
+
+def test_yolov5_exports_are_served_without_their_raw_levels(tmp_path: Path) -> None:
+    path = detectors.yolov5(tmp_path / "yolov5.onnx")
+    model = added(path)
+    assert model.found.warnings == []
+    assert model.manifest.output == DetectionOutput("output0", "yolov5", LABELS)
+    assert isinstance(model.manifest.input, ImageInput)
+    assert (model.manifest.input.colour, model.manifest.input.scale) == ("rgb", 1 / 255)
+    rows = run_plainly(path, picture())["output0"][0].tolist()
+    assert_same(model, picture(), decode_yolov5(rows, **LIMITS))
+
+
+def test_pictures_of_bytes_whose_channels_come_last_are_given_so(tmp_path: Path) -> None:
+    net = Network()
+    scaled = net.node("Div", net.node("Cast", "images", to=TensorProto.FLOAT), net.constant(255))
+    head = yolov8_head(net, net.node("Transpose", scaled, perm=[0, 3, 1, 2]))
+    shapes: dict[str, Any] = {"shape": ["batch", *SQUARE, 3], "given": TensorProto.UINT8}
+    outputs = {"output0": (head, ["batch", 4 + len(LABELS), anchors()])}
+    model = added(write(tmp_path / "last.onnx", net, outputs, metadata=ULTRALYTICS, **shapes))
+    assert isinstance(model.manifest.input, ImageInput)
+    assert (model.manifest.input.layout, model.manifest.input.dtype) == ("nhwc", "uint8")
+    rows = run_plainly(detectors.yolov8(tmp_path / "first.onnx"), picture())["output0"][0].tolist()
+    assert_same(model, picture(), decode_yolov8(rows, **LIMITS))
+
+
+def test_one_channel_is_grey(tmp_path: Path) -> None:
+    net = Network()
+    head = yolov8_head(net, net.node("Concat", "images", "images", "images", axis=1))
+    outputs = {"output0": (head, ["batch", 4 + len(LABELS), anchors()])}
+    model = added(write(tmp_path / "grey.onnx", net, outputs, metadata=ULTRALYTICS, shape=["batch", 1, *SQUARE]))
+    assert getattr(model.manifest.input, "colour", None) == "grey"
+    grey = picture().convert("L")
+    threefold = grey.convert("RGB")
+    rows = run_plainly(detectors.yolov8(tmp_path / "rgb.onnx"), threefold)["output0"][0].tolist()
+    assert_same(model, grey, decode_yolov8(rows, **LIMITS))

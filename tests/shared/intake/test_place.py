@@ -18,16 +18,22 @@ def test_a_folder_appears_when_the_block_ends_well(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["one"]
 
 
+@pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("error", [Refused, OSError, KeyboardInterrupt])
-def test_nothing_is_left_when_it_does_not(tmp_path: Path, error: type[BaseException]) -> None:
+def test_nothing_is_left_when_it_does_not(tmp_path: Path, error: type[BaseException], there: bool) -> None:
+    models = tmp_path / "models"
+    if there:
+        models.mkdir()
+
     def fail() -> None:
-        with staged(tmp_path, "one", replace=False) as folder:
+        with staged(models, "one", replace=False) as folder:
             (folder / "file").write_text("half")
             raise error
 
     with pytest.raises(error):
         fail()
-    assert list(tmp_path.iterdir()) == []
+    assert models.exists() == there
+    assert not there or list(models.iterdir()) == []
 
 
 def test_one_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
