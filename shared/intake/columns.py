@@ -26,14 +26,16 @@ def table_columns(session: Session, names: tuple[str, ...]) -> Columns | None:
     """The inputs as columns, all [rows, columns] of a type that JSON has; else None. Raises Refused for a fixed number
     of rows, and where `names` are not as many as the columns.
     """
-    for spec in session.inputs:
-        if spec.dtype not in _TYPES or len(spec.shape) != 2:
-            return None
-        if isinstance(spec.shape[0], int):
-            raise Refused(f"Input {spec.name!r} takes exactly {spec.shape[0]} rows; export it with a free first axis.")
+    if any(spec.dtype not in _TYPES or len(spec.shape) != 2 for spec in session.inputs):
+        return None
     counts = [spec.shape[1] if isinstance(spec.shape[1], int) else 0 for spec in session.inputs]
     if counts == [0]:
         counts = [len(names)]
+    if 0 in counts and not all(spec.dtype == ONNX_TYPES["float32"] for spec in session.inputs):
+        return None  # whole numbers in rows of any length are the words of a text
+    for spec in session.inputs:
+        if isinstance(spec.shape[0], int):
+            raise Refused(f"Input {spec.name!r} takes exactly {spec.shape[0]} rows; export it with a free first axis.")
     if 0 in counts:
         raise Refused("The graph does not say how many columns it takes; give --columns FILE with their names.")
     own = [name for spec, count in zip(session.inputs, counts, strict=True) for name in _named(spec.name, count)]

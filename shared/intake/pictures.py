@@ -63,16 +63,21 @@ def recognised_detector(session: Session, wish: Wish) -> Found | None:
     warnings = [] if labels else [f"Its {len(layout.labels)} labels are not known and are numbers now; give --labels."]
     if not export.sides_px and not isinstance(_sides(spec, image.layout)[0], int):
         warnings.append(f"It takes pictures of any size and does not say of which; tiles have {_SIDE_PX} px.")
-    if layout.layout == "yolov5" and image.scale == 1.0 and image.dtype != "uint8":
-        warnings.append(
-            "It is taken for a decoded YOLOX (BGR, 0 to 255); a YOLOv6 sees RGB, 0 to 1: edit model.toml then."
-        )
-    if image.width_px:
-        warnings.append(f"It takes no square but {image.width_px} x {image.height_px} px: tiles are padded to that.")
+    warnings += _guesses(layout, image)
     alone = _checked(_run(session, image, tiles[-1:]), layout, image, warnings)
     image = replace(image, tile_batch=_tile_batch(session, image, layout, tiles, alone, warnings))
     summary = f"{layout.layout} boxes, {len(layout.labels)} labels, tiles of {image.tile_px} px, {image.colour}"
     return Found("detection", image, layout, summary, warnings)
+
+
+def _guesses(layout: DetectionOutput, image: ImageInput) -> list[str]:
+    warnings = []
+    if layout.layout == "yolov5" and image.scale == 1.0 and image.dtype != "uint8":
+        guess = "It is taken for a decoded YOLOX (BGR, 0 to 255)"
+        warnings.append(f"{guess}; a YOLOv6 sees RGB, 0 to 1: edit model.toml then.")
+    if image.width_px:
+        warnings.append(f"It takes no square but {image.width_px} x {image.height_px} px: tiles are padded to that.")
+    return warnings
 
 
 def _image_input(spec: TensorSpec, export: Export) -> ImageInput | None:

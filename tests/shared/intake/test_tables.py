@@ -238,3 +238,15 @@ def test_a_free_number_of_columns_must_be_named(tmp_path: Path) -> None:
         add(Request(path, tmp_path / "models"))
     model = add(Request(path, tmp_path / "models", Wish(columns=("a", "b", "c"))))
     assert getattr(model.manifest.input, "columns", None) == ("a", "b", "c")
+
+
+def test_a_network_of_texts_as_numbers_is_no_table(tmp_path: Path) -> None:
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["texts", "words"])
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers"], ["score"], axes=[1], keepdims=1),
+    ]
+    graph = helper.make_graph(nodes, "ranker", [ids], [floats("score", "texts", 1)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "ranker.onnx")
+    assert add(Request(tmp_path / "ranker.onnx", tmp_path / "models")).manifest.task == "tensor"
