@@ -25,6 +25,11 @@ class TabularInput:
     missing: bool = False
     """Whether a value may be null: NaN to the model in columns of floats, an empty text in columns of texts."""
 
+    @property
+    def column_types(self) -> tuple[ColumnType, ...]:
+        """The type of each column."""
+        return (self.dtype,) * len(self.columns)
+
 
 @dataclass(frozen=True)
 class TabularInputs:
@@ -36,6 +41,11 @@ class TabularInputs:
     def columns(self) -> tuple[str, ...]:
         """The names of all columns, tensor by tensor."""
         return tuple(column for tensor in self.tensors for column in tensor.columns)
+
+    @property
+    def column_types(self) -> tuple[ColumnType, ...]:
+        """The type of each column."""
+        return tuple(dtype for tensor in self.tensors for dtype in tensor.column_types)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,9 @@ def test_columns_of_several_types_stand_in_several_tensors(tmp_path: Path) -> No
     assert manifest.input == TabularInputs(
         (TabularInput("sizes", ("length", "width"), missing=True), TabularInput("weight", ("weight",), "int64"))
     )
-    assert getattr(manifest.input, "columns", None) == COLUMNS
+    assert isinstance(manifest.input, TabularInputs)
+    assert manifest.input.columns == COLUMNS
+    assert manifest.input.column_types == ("float32", "float32", "int64")
 
 
 @pytest.mark.parametrize(
