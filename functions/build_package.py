@@ -117,10 +117,16 @@ def stage(folder: Path, models: Iterable[Path]) -> None:
     _strip(site)
     _compile(site)
     for model in models:
-        manifest = tomllib.loads((model / "model.toml").read_text("utf-8"))
-        (folder / "models" / model.name).mkdir(parents=True)
-        for name in ("model.toml", manifest["file"]):
-            shutil.copyfile(model / name, folder / "models" / model.name / name)
+        copy_model(model, folder / "models" / model.name)
+
+
+def copy_model(model: Path, target: Path) -> None:
+    """What a tier needs of the model folder `model`: its manifest, its graph and the files of its weights."""
+    manifest = tomllib.loads((model / "model.toml").read_text("utf-8"))
+    weights = [data["file"] for data in manifest.get("data", ())]
+    for name in ("model.toml", manifest["file"], *weights):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model / name, target / name)
 
 
 def install(names: Iterable[str], into: Path, *target: str) -> None:

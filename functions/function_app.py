@@ -53,12 +53,12 @@ def _settings() -> Settings:
 
 
 def _tabular(manifest: Manifest) -> Pipeline:
-    session = Session(manifest.model_bytes, threads=THREADS)
+    session = Session(manifest.model_bytes, data_folder=manifest.data_folder, threads=THREADS)
     return TabularPipeline(manifest, session, rows_max=SETTINGS.rows_max, read=reader(SETTINGS))
 
 
 def _tensor(manifest: Manifest) -> Pipeline:
-    return TensorPipeline(manifest, Session(manifest.model_bytes, threads=THREADS))
+    return TensorPipeline(manifest, Session(manifest.model_bytes, data_folder=manifest.data_folder, threads=THREADS))
 
 
 SETTINGS = _settings()

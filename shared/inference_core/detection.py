@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference_core import images, tiling
-from inference_core.candidates import chosen
+from inference_core import heads, images, tiling
 from inference_core.errors import InvalidRequest, ManifestError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.results import Detection, Prediction, StageClock, Watch, still_wanted, unwatched
@@ -19,15 +18,13 @@ from inference_core.tiling import Boxes
 Wanted = Callable[[], None]
 """Raises when the answer is wanted no longer."""
 Run = Callable[[NDArray[Any], Wanted], NDArray[np.float32]]
-"""Tiles as the graph takes them -> its output: a session's run, or a batcher of the same shape, which may ask `Wanted`
-now and then while the tiles wait. It may keep the tiles until it returns.
+"""Tiles as the graph takes them -> its output as of `heads.packed`: a session's run, or a batcher of the same shape,
+which may ask `Wanted` now and then while the tiles wait. It may keep the tiles until it returns.
 """
 
 SCALE_MIN = 0.05
-_CANDIDATES_MAX = 1000
-"""Boxes of one tile that enter suppression, best first: it keeps the worst picture's time bounded."""
 _BOXES_MAX = 3000
-"""The same for the whole picture: a picture of noise may hold a box in every cell of every tile."""
+"""Boxes of the whole picture that are merged, best first: one of noise may hold a box in every cell of every tile."""
 
 
 class DetectionPipeline:
@@ -53,7 +50,8 @@ class DetectionPipeline:
         self.manifest = manifest
         self.session = session
         self._input, self._output = manifest.input, manifest.output
-        session.require(manifest.name, inputs=[manifest.input.name], outputs=[manifest.output.name])
+        self._output_names = heads.output_names(manifest.output)
+        session.require(manifest.name, inputs=[manifest.input.name], outputs=self._output_names)
         self._decode = decode
         self._run = run or self.session_run
         self._limits = {"pixels_max": pixels_max, "side_max": side_max}
@@ -64,15 +62,13 @@ class DetectionPipeline:
         """Run one tile and a full batch, so that the first request pays for no allocation, and one more tile to see
         how long it takes. Raises ManifestError when the graph does not take what the manifest says.
         """
-        side, channels = self._input.tile_px, 1 if self._input.colour == "grey" else 3
         for count in {1, self._input.tile_batch}:
             try:
-                tiles = as_tensor(np.zeros((count, side, side, channels), np.uint8), self._input)
-                output = self._run(tiles, still_wanted(unwatched, 0, count))
+                output = self._run(black_tiles(self._input, count), still_wanted(unwatched, 0, count))
             except Exception as error:  # onnxruntime raises a dozen unrelated classes here
                 raise ManifestError(f"{self.manifest.name}: the first run failed: {error}") from error
-            candidates(output, self._output)
-        tile = as_tensor(np.zeros((1, side, side, channels), np.uint8), self._input)
+            heads.candidates(output, self._output, self._input)
+        tile = black_tiles(self._input, 1)
         started = perf_counter()
         self._run(tile, still_wanted(unwatched, 0, 1))
         self.tile_s = perf_counter() - started
@@ -80,8 +76,8 @@ class DetectionPipeline:
     def session_run(self, tiles: NDArray[Any], wanted: Wanted) -> NDArray[np.float32]:
         """The session's own run of `tiles`."""
         del wanted
-        output: NDArray[np.float32] = self.session.run({self._input.name: tiles}, [self._output.name])[0]
-        return output
+        tensors = self.session.run({self._input.name: tiles}, self._output_names)
+        return heads.packed(tensors, self._output, len(tiles))
 
     def predict(self, body: bytes, *, scale: float = 1.0, watch: Watch = unwatched) -> Prediction:
         """The objects in `body`, an encoded picture read with its sides times `scale`. `watch` is told before each
@@ -123,7 +119,8 @@ class DetectionPipeline:
                 output = self._run(tensor, still_wanted(watch, len(found), len(tiles)))
             with clock.stage("postprocess"):
                 of_picture = {"width": width, "height": height, "overlap_px": settings.overlap_px}
-                for moved, border in tiling.each_to_picture(candidates(output, self._output), batch[0], **of_picture):
+                boxes_by_tile = heads.candidates(output, self._output, settings)
+                for moved, border in tiling.each_to_picture(boxes_by_tile, batch[0], **of_picture):
                     found.append(moved)
                     cut.append(border)
         with clock.stage("postprocess"):
@@ -158,36 +155,25 @@ def tiles_in(width: int, height: int, scale: float, settings: ImageInput) -> int
     return len(tiling.plan(width, height, tile_px=settings.tile_px, overlap_px=settings.overlap_px))
 
 
+def black_tiles(settings: ImageInput, count: int) -> NDArray[Any]:
+    """`count` black tiles as the graph takes them."""
+    side, channels = settings.tile_px, 1 if settings.colour == "grey" else 3
+    return as_tensor(np.zeros((count, side, side, channels), np.uint8), settings)
+
+
 def as_tensor(tiles: NDArray[np.uint8], settings: ImageInput) -> NDArray[Any]:
-    """Tiles uint8 [n, side, side, C] in the layout, type and range that the graph takes."""
+    """Tiles uint8 [n, side, side, C] in the layout, type, range and, at the right and the bottom, size that the graph
+    takes.
+    """
     tensor: NDArray[Any] = tiles
+    if tiles.shape[1:3] != settings.graph_px:
+        high, wide = (graph - tile for graph, tile in zip(settings.graph_px, tiles.shape[1:3], strict=True))
+        tensor = np.pad(tiles, ((0, 0), (0, high), (0, wide), (0, 0)), constant_values=tiling.PADDING)
     if settings.layout == "nchw":
         # For one channel this is a view; for three the copy is made in uint8, a quarter of the float's bytes.
-        tensor = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2))
-    if settings.dtype == "float32":
+        tensor = np.ascontiguousarray(tensor.transpose(0, 3, 1, 2))
+    if settings.dtype != "uint8":
         tensor = tensor.astype(np.float32)
     if settings.scale != 1.0:
         tensor = tensor * np.float32(settings.scale)
-    return tensor
-
-
-def candidates(output: NDArray[np.float32], layout: DetectionOutput) -> list[Boxes]:
-    """The boxes above `score_min` of each tile, in tile pixels, duplicates suppressed. `output` is as `layout` says:
-    float32 [N, 4 + classes, anchors] (Ultralytics' YOLOv8 head: cx, cy, w, h, then a score a class).
-    """
-    if layout.layout == "candidates":
-        return chosen(output, score_min=layout.score_min, iou_max=layout.iou_max)
-    classes = len(layout.labels)
-    if output.ndim != 3 or output.shape[1] != 4 + classes:
-        raise ManifestError(f"The output has shape {output.shape}; {classes} labels need [N, {4 + classes}, anchors].")
-    return [_tile_boxes(tile, layout) for tile in output]
-
-
-def _tile_boxes(output: NDArray[np.float32], layout: DetectionOutput) -> Boxes:
-    scores = output[4:].max(axis=0)
-    kept = np.flatnonzero(scores >= layout.score_min)
-    kept = kept[np.argsort(-scores[kept], kind="stable")[:_CANDIDATES_MAX]]
-    centre, half = output[:2, kept], output[2:4, kept] / 2
-    xyxy = np.concatenate([centre - half, centre + half]).T
-    boxes = Boxes(xyxy, scores[kept], output[4:, kept].argmax(axis=0))
-    return tiling.suppress(boxes, iou_max=layout.iou_max)
+    return tensor.astype(np.float16) if settings.dtype == "float16" else tensor

@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -12,23 +12,52 @@ from inference_core.errors import ManifestError
 Task = Literal["classification", "regression", "detection", "tensor"]
 _OF_SCALE = "map_50_scale_"
 TABULAR_TASKS = frozenset({"classification", "regression"})
+ColumnType = Literal["float32", "float64", "int32", "int64", "bool", "string"]
 
 
 @dataclass(frozen=True)
 class TabularInput:
-    """One float32 tensor [rows, columns]; `columns` names them in order."""
+    """One tensor [rows, columns]; `columns` names them in order."""
 
     name: str
     columns: tuple[str, ...]
+    dtype: ColumnType = "float32"
+    missing: bool = False
+    """Whether a value may be null: NaN to the model in columns of floats, an empty text in columns of texts."""
+
+    @property
+    def column_types(self) -> tuple[ColumnType, ...]:
+        """The type of each column."""
+        return (self.dtype,) * len(self.columns)
+
+
+@dataclass(frozen=True)
+class TabularInputs:
+    """Several tensors, as converters make of a table whose columns differ in type: often one a column."""
+
+    tensors: tuple[TabularInput, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, tensor by tensor."""
+        return tuple(column for tensor in self.tensors for column in tensor.columns)
+
+    @property
+    def column_types(self) -> tuple[ColumnType, ...]:
+        """The type of each column."""
+        return tuple(dtype for tensor in self.tensors for dtype in tensor.column_types)
 
 
 @dataclass(frozen=True)
 class ClassificationOutput:
-    """`label` int64 or string [rows], `probabilities` float32 [rows, classes]; `labels` names the classes in order."""
+    """`probabilities` is a float tensor [rows, classes], or a ZipMap: one map {class: probability} a row. `labels`
+    names the classes, in the order of the columns or of the sorted keys. `label` int64 or string [rows] is the model's
+    own choice, where it makes one.
+    """
 
-    label: str
     probabilities: str
     labels: tuple[str, ...]
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,11 +69,11 @@ class RegressionOutput:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """One tensor of tiles, [N, C, side, side] (nchw) or [N, side, side, C] (nhwc)."""
+    """One tensor of tiles, [N, C, height, width] (nchw) or [N, height, width, C] (nhwc)."""
 
     name: str
     layout: Literal["nchw", "nhwc"]
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "float32", "float16"]
     colour: Literal["grey", "rgb", "bgr"]
     tile_px: int
     stride: int = 32
@@ -54,26 +83,52 @@ class ImageInput:
     """How far neighbouring tiles overlap: the largest object that some tile is sure to see whole."""
     tile_batch: int = 4
     """Tiles in one run; the memory of a prediction is bounded by it, not by the picture."""
+    width_px: int = 0
+    height_px: int = 0
+    """What the graph takes where that is no square: tiles are as large as its shorter side, and padded to it."""
+
+    @property
+    def graph_px(self) -> tuple[int, int]:
+        """Height and width that the graph takes."""
+        return self.height_px or self.tile_px, self.width_px or self.tile_px
 
 
 @dataclass(frozen=True)
 class DetectionOutput:
-    """`yolov8`: float32 [N, 4 + classes, anchors], (cx, cy, w, h) in input pixels, then scores 0..1.
+    """Where the boxes stand. All floats may be float16, all coordinates are input pixels, all scores 0..1.
 
-    `candidates`: float32 [N, K, 6], the K best of those, best first, as x1, y1, x2, y2, score, label index, with
-    duplicates; unused rows have score 0. The GPU tier adds it to graphs of `yolov8`, so that little leaves the GPU.
+    - `yolov8`: [N, 4 + classes, anchors], rows cx, cy, w, h and a score a class (YOLOv8, YOLO11)
+    - `yolov5`: [N, anchors, 5 + classes], cx, cy, w, h, objectness, a score a class (YOLOv5, YOLOv7, decoded YOLOX)
+    - `yolox`: the same, but cx, cy are relative to the anchor's cell and w, h logarithms, both in strides (8, 16, 32)
+    - `end2end`: [N, K, 6], x1, y1, x2, y2, score, label index; unused rows have score 0 (YOLOv10, YOLO26, NMS inside)
+    - `nms`: `name` [N, K, 4] as x1, y1, x2, y2, and the tensors `scores` and `classes` [N, K]; of each only the first
+      `count` [N] or [N, 1] are meant, where that tensor is named
+    - `yolov7_nms`: [M, 7], index of the tile, x1, y1, x2, y2, label index, score
+    - `candidates`: as `end2end`, best first and with duplicates: what the GPU tier's own graphs make of `yolov8`, so
+      that little leaves the GPU
     """
 
     name: str
-    layout: Literal["yolov8", "candidates"]
+    layout: Literal["yolov8", "yolov5", "yolox", "end2end", "nms", "yolov7_nms", "candidates"]
     labels: tuple[str, ...]
     score_min: float = 0.25
     iou_max: float = 0.5
+    scores: str = ""
+    classes: str = ""
+    count: str = ""
 
 
 @dataclass(frozen=True)
 class Tensors:
     """Inputs and outputs of a `tensor` model: the graph itself says all there is to know."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file beside the model that holds some of its weights (ONNX external data)."""
+
+    file: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -109,9 +164,10 @@ class Manifest:
     sha256: str
     licence: str
     source: str
-    input: TabularInput | ImageInput | Tensors
+    input: TabularInput | TabularInputs | ImageInput | Tensors
     output: ClassificationOutput | RegressionOutput | DetectionOutput | Tensors
     accuracy: Accuracy | None = None
+    data: tuple[DataFile, ...] = ()
 
     @cached_property
     def model_bytes(self) -> bytes:
@@ -120,10 +176,33 @@ class Manifest:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise ManifestError(f"{path}: {error.strerror}; fetch or train the model again.") from None
-        if (found := hashlib.sha256(data).hexdigest()) != self.sha256:
-            raise ManifestError(f"{path}: sha256 is {found}, model.toml says {self.sha256}; the file was altered.")
+            raise _unreadable(path, error) from None
+        _verify(path, hashlib.sha256(data).hexdigest(), self.sha256)
         return data
+
+    @cached_property
+    def data_folder(self) -> Path | None:
+        """Where the model's `data` files lie, verified; None for a model that is whole in itself, as most are. Raises
+        ManifestError as `model_bytes` does.
+        """
+        for data in self.data:
+            path = self.folder / data.file
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise _unreadable(path, error) from None
+            _verify(path, found, data.sha256)
+        return self.folder if self.data else None
+
+
+def _unreadable(path: Path, error: OSError) -> ManifestError:
+    return ManifestError(f"{path}: {error.strerror}; fetch or train the model again.")
+
+
+def _verify(path: Path, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise ManifestError(f"{path}: sha256 is {found}, model.toml says {wanted}; the file was altered.")
 
 
 _SHAPES: dict[str, tuple[type[Any], type[Any]]] = {
@@ -147,7 +226,13 @@ def read_manifest(folder: Path) -> Manifest:
     if task not in _SHAPES:
         raise ManifestError(f"{path}: task = {task!r}; expected one of {', '.join(_SHAPES)}.")
     for section, shape in zip(("input", "output"), _SHAPES[task], strict=True):
-        table[section] = _read_table(shape, table.get(section, {}), f"{path}: [{section}]")
+        given = table.get(section, {})
+        # A table of several tensors says so; all else is one.
+        one = TabularInputs if shape is TabularInput and "tensors" in given else shape
+        table[section] = _read_table(one, given, f"{path}: [{section}]")
+    output = table["output"]
+    if isinstance(output, DetectionOutput) and output.layout == "nms" and not (output.scores and output.classes):
+        raise ManifestError(f"{path}: [output] layout nms needs 'scores' and 'classes', names of tensors.")
     if accuracy := table.get("accuracy"):
         more = tuple((name, float(value)) for name, value in accuracy.pop("more", {}).items())
         table["accuracy"] = _read_table(Accuracy, accuracy | {"more": more}, f"{path}: [accuracy]")
@@ -173,9 +258,14 @@ def _checked(value: Any, kind: Any, where: str) -> Any:
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
             raise ManifestError(f"{where} must be a list of texts, not {value!r}.")
         return tuple(value)
+    elif get_origin(kind) is tuple and is_dataclass(item := get_args(kind)[0]):
+        if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+            raise ManifestError(f"{where} must be a list of tables, not {value!r}.")
+        assert isinstance(item, type)
+        return tuple(_read_table(item, table, f"{where}:") for table in value)
     elif kind is float and isinstance(value, int):
         return float(value)
-    elif isinstance(kind, type) and (not isinstance(value, kind) or isinstance(value, bool)):
+    elif isinstance(kind, type) and (not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool)):
         raise ManifestError(f"{where} must be {kind.__name__}, not {value!r}.")
     if kind is int and value <= 0:
         raise ManifestError(f"{where} must be at least 1, not {value}.")

@@ -143,5 +143,6 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "licence": manifest.licence,
         "labels": list(getattr(manifest.output, "labels", ())),
         "columns": list(getattr(manifest.input, "columns", ())),
+        "column_types": list(getattr(manifest.input, "column_types", ())),
         "accuracy": accuracy and {"metric": accuracy.metric, "value": accuracy.value, "data": accuracy.data},
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
@@ -70,9 +71,10 @@ class Session:
     """One ONNX model, ready to run. Safe to call from several threads; on a GPU they take turns."""
 
     def __init__(self, model: bytes, *, threads: int, provider: Provider = "cpu", plan: GpuPlan | None = None,
-                 hidden: Sequence[str] = ()) -> None:  # fmt: skip
-        """Open `model` with `threads` intra-op threads; `plan` says how it uses the GPU. `hidden` outputs are ours, not
-        the model's: they can be asked for by name but do not stand in `outputs`.
+                 data_folder: Path | None = None, hidden: Sequence[str] = ()) -> None:  # fmt: skip
+        """Open `model` with `threads` intra-op threads; the files of its external weights lie in `data_folder`. `plan`
+        says how it uses the GPU. `hidden` outputs are ours, not the model's: they can be asked for by name but do not
+        stand in `outputs`.
 
         Raises ProviderError when CUDA was asked for and not obtained (never a silent fallback to the CPU) and
         ManifestError when ONNX Runtime refuses the file.
@@ -80,7 +82,10 @@ class Session:
         self.threads = threads
         self.provider = provider
         self.plan = (plan or GpuPlan()) if provider == "cuda" else None
-        self._session = _open(model, _options(threads), self.plan)
+        options = _options(threads)
+        if data_folder:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
+        self._session = _open(model, options, self.plan)
         self.inputs = tuple(TensorSpec(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs())
         specs = [TensorSpec(o.name, o.type, tuple(o.shape)) for o in self._session.get_outputs()]
         self.outputs = tuple(spec for spec in specs if spec.name not in hidden)
@@ -95,6 +100,11 @@ class Session:
         if self.plan:
             self.nodes, strays = _assigned(self._session)
             check_nodes(self.nodes, strays)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the exporter wrote into the file about the model."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def require(self, model: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Raise ManifestError naming the first tensor that the manifest of `model` has and the graph has not."""

@@ -1,20 +1,18 @@
 """Tabular models: rows of named columns in, labels with probabilities (or values) out."""
 
-from collections.abc import Callable
-from operator import itemgetter
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference_core.documents import ReadJson, TooDeep, reader
-from inference_core.errors import InvalidRequest, ManifestError, TooLarge
-from inference_core.manifest import ClassificationOutput, Manifest, RegressionOutput, TabularInput
+from inference_core.errors import InferenceError, InvalidRequest, InvalidTensor, ManifestError, TooLarge
+from inference_core.manifest import ClassificationOutput, Manifest, RegressionOutput, TabularInput, TabularInputs
 from inference_core.results import Prediction, StageClock, Watch, unwatched
+from inference_core.rows import ONNX_TYPES, Feeds, MatrixReader, TableReader, blank_row
 from inference_core.session import Session, Tensors
 from inference_core.settings import Settings
-
-Matrix = NDArray[np.float32]
 
 
 class TabularPipeline:
@@ -30,20 +28,22 @@ class TabularPipeline:
     ) -> None:
         """`read` parses JSON bytes as `documents.reader` says; a tier that has orjson hands a reader with it in, which
         takes 2 us a row instead of 11. Raises ManifestError when the graph has no input or output of the names that
-        the manifest gives.
+        the manifest gives, or takes other columns.
         """
-        if not isinstance(manifest.input, TabularInput):
-            raise ManifestError(f"{manifest.name}: a {manifest.task} model is not tabular.")
+        tensors = _input_tensors(manifest)
         self.manifest = manifest
-        self._input = manifest.input
-        self._in_order = _picker(manifest.input.columns)
+        plain = len(tensors) == 1 and tensors[0].dtype == "float32"
+        self._feeds = (MatrixReader(tensors[0]) if plain else TableReader(tensors)).feeds
         self.session = session
         self._rows_max = rows_max
         self._read = read or reader(Settings())
         self._outputs = _output_names(manifest)
-        session.require(manifest.name, inputs=[manifest.input.name], outputs=self._outputs)
-        # The first run allocates: let no request pay for it.
-        session.run({self._input.name: np.zeros((1, len(self._input.columns)), np.float32)}, self._outputs)
+        session.require(manifest.name, inputs=[tensor.name for tensor in tensors], outputs=self._outputs)
+        _check_inputs(manifest.name, tensors, session)
+        self._zipped = any(s.name == self._outputs[-1] and s.dtype.startswith("seq(map(") for s in session.outputs)
+        # The first run allocates: let no request pay for it. A category of its own may be all that a column takes.
+        with suppress(InferenceError):
+            self._run(self._feeds([blank_row(tensors)]))
 
     def predict(self, body: bytes, *, scale: float = 1.0, watch: Watch = unwatched) -> Prediction:
         """Answer `body`, in one step whatever `watch` says. Raises InvalidRequest naming the row and column at fault,
@@ -54,41 +54,29 @@ class TabularPipeline:
             raise InvalidRequest("A tabular model has no scale; leave it out.")
         clock = StageClock()
         with clock.stage("decode"):
-            matrix = self._matrix(_rows(body, self._read))
+            rows = _rows(body, self._read)
+            if len(rows) > self._rows_max:
+                raise TooLarge(f"{len(rows)} rows are more than the limit of {self._rows_max}; send them in parts.")
+            feeds = self._feeds(rows)
         with clock.stage("infer"):
-            tensors = self.session.run({self._input.name: matrix}, self._outputs)
+            tensors = self._run(feeds)
         with clock.stage("postprocess"):
-            _check_finite(tensors[-1])
-            predictions = _predictions(self.manifest, tensors)
+            scores = _unzipped(tensors[-1]) if self._zipped else tensors[-1]
+            _check_finite(scores)
+            predictions = _predictions(self.manifest, scores)
         return Prediction({"model": self.manifest.name, "predictions": predictions}, clock.timings_ms)
 
-    def _matrix(self, rows: list[Any]) -> Matrix:
-        if len(rows) > self._rows_max:
-            raise TooLarge(f"{len(rows)} rows are more than the limit of {self._rows_max}; send them in parts.")
+    def _run(self, feeds: Feeds) -> Tensors:
         try:
-            # The quick way for good rows; `_explain` looks for the culprit only when this fails.
-            values = [self._in_order(row) for row in rows]
-            good = all(len(row) == len(self._input.columns) for row in rows)
-            good = good and all(set(map(type, row)) <= _NUMBERS for row in values)
-            with np.errstate(over="ignore"):
-                matrix = np.array(values, np.float32) if good else _NOTHING
-        except (KeyError, TypeError, OverflowError):
-            good, matrix = False, _NOTHING
-        if not good or not np.isfinite(matrix).all():
-            raise _explain(rows, self._input.columns)
-        return matrix
+            return self.session.run(feeds, self._outputs)
+        except Exception as error:
+            # Imported where it is needed: a cold start need not wait for it.
+            from inference_core.refusals import explained  # noqa: PLC0415
 
-
-_NUMBERS = {int, float}
-_NOTHING = np.zeros((0, 0), np.float32)
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-
-def _picker(columns: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    """A function from a row to its values in the order of `columns`; KeyError when one is missing."""
-    if len(columns) == 1:
-        return lambda row: (row[columns[0]],)
-    return itemgetter(*columns)
+            refusal = explained(error)
+            if refusal is None:
+                raise
+            raise InvalidRequest(refusal.detail) if isinstance(refusal, InvalidTensor) else refusal from error
 
 
 def _rows(body: bytes, read: ReadJson) -> list[Any]:
@@ -104,34 +92,29 @@ def _rows(body: bytes, read: ReadJson) -> list[Any]:
     return rows
 
 
-def _explain(rows: list[Any], columns: tuple[str, ...]) -> InvalidRequest:
-    """The first fault in `rows`, in words."""
-    known = set(columns)
-    for index, row in enumerate(rows):
-        if not isinstance(row, dict):
-            return InvalidRequest(f"Row {index} is not an object of named columns.")
-        for column in columns:
-            if column not in row:
-                return InvalidRequest(f'Row {index}: column "{column}" is missing.')
-        if unknown := [column for column in row if column not in known]:
-            return InvalidRequest(
-                f'Row {index}: column "{unknown[0]}" is unknown; the model takes {", ".join(columns)}.'
-            )
-        for column in columns:
-            if not _is_number(row[column]):
-                return InvalidRequest(f'Row {index}: column "{column}" is not a finite number of float32 range.')
-    return InvalidRequest("The rows cannot be read as numbers.")
+def _input_tensors(manifest: Manifest) -> tuple[TabularInput, ...]:
+    match manifest.input:
+        case TabularInput():
+            return (manifest.input,)
+        case TabularInputs(tensors=tensors):
+            return tensors
+    raise ManifestError(f"{manifest.name}: a {manifest.task} model is not tabular.")
 
 
-def _is_number(value: Any) -> bool:
-    # Compared, not converted: an int may be too large for a float, and NaN is within no bounds.
-    return type(value) in _NUMBERS and -_FLOAT32_MAX <= value <= _FLOAT32_MAX
+def _check_inputs(model: str, tensors: tuple[TabularInput, ...], session: Session) -> None:
+    specs = {spec.name: spec for spec in session.inputs}
+    for tensor in tensors:
+        spec, count = specs[tensor.name], len(tensor.columns)
+        if spec.dtype != ONNX_TYPES[tensor.dtype]:
+            raise ManifestError(f"{model}: input {tensor.name!r} is a {spec.dtype}, not of {tensor.dtype}.")
+        if len(spec.shape) != 2 or (isinstance(spec.shape[1], int) and spec.shape[1] != count):
+            raise ManifestError(f"{model}: input {tensor.name!r} has shape {list(spec.shape)}, not {count} columns.")
 
 
 def _output_names(manifest: Manifest) -> list[str]:
     match manifest.output:
         case ClassificationOutput(label=label, probabilities=probabilities):
-            return [label, probabilities]
+            return [label, probabilities] if label else [probabilities]
         case RegressionOutput(value=value):
             return [value]
     raise ManifestError(f"{manifest.name}: a {manifest.task} model has no tabular output.")
@@ -147,9 +130,14 @@ def _check_finite(scores: NDArray[np.float32]) -> None:
         raise InvalidRequest(f"Row {row}: the model has no finite answer for these values; they are out of its range.")
 
 
-def _predictions(manifest: Manifest, tensors: Tensors) -> list[dict[str, Any]]:
+def _unzipped(maps: list[dict[Any, float]]) -> NDArray[np.float32]:
+    """A ZipMap's {class: probability} a row, sorted by class, as [rows, classes]."""
+    return np.array([list(row.values()) for row in maps], np.float32)
+
+
+def _predictions(manifest: Manifest, scores: NDArray[np.float32]) -> list[dict[str, Any]]:
     if isinstance(manifest.output, RegressionOutput):
-        return [{"value": value} for value in tensors[0].reshape(-1).tolist()]
+        return [{"value": value} for value in scores.reshape(-1).tolist()]
     assert isinstance(manifest.output, ClassificationOutput)
     labels = manifest.output.labels
     return [
@@ -157,5 +145,5 @@ def _predictions(manifest: Manifest, tensors: Tensors) -> list[dict[str, Any]]:
             "label": labels[max(range(len(row)), key=row.__getitem__)],
             "probabilities": dict(zip(labels, row, strict=True)),
         }
-        for row in tensors[1].tolist()
+        for row in scores.tolist()
     ]

@@ -120,11 +120,11 @@ def builders(settings: Settings, provider: Provider) -> dict[str, Builder]:
 
     def tabular(manifest: Manifest) -> Pipeline:
         # A row costs microseconds: sharing it among threads, or a trip to the GPU, costs more than it saves.
-        session = Session(manifest.model_bytes, threads=1)
+        session = Session(manifest.model_bytes, data_folder=manifest.data_folder, threads=1)
         return TabularPipeline(manifest, session, rows_max=settings.rows_max, read=reader(settings, orjson.loads))
 
     def detection(manifest: Manifest) -> Pipeline:
-        session = Session(manifest.model_bytes, threads=threads, provider=provider)
+        session = Session(manifest.model_bytes, data_folder=manifest.data_folder, threads=threads, provider=provider)
         pipeline = DetectionPipeline(
             manifest, session, pixels_max=settings.pixels_max, side_max=settings.image_side_max
         )
@@ -132,6 +132,9 @@ def builders(settings: Settings, provider: Provider) -> dict[str, Builder]:
         return pipeline
 
     def tensor(manifest: Manifest) -> Pipeline:
-        return TensorPipeline(manifest, Session(manifest.model_bytes, threads=threads, provider=provider))
+        return TensorPipeline(
+            manifest,
+            Session(manifest.model_bytes, data_folder=manifest.data_folder, threads=threads, provider=provider),
+        )
 
     return {**dict.fromkeys(sorted(TABULAR_TASKS), tabular), "detection": detection, "tensor": tensor}

@@ -58,7 +58,7 @@ class BlockReport:
 
 def open_pipeline(manifest: Manifest, threads: int, provider: Provider = "cpu") -> Pipeline:
     """The model as a tier serves it. Raises ManifestError for a task that answers no `predict`."""
-    session = Session(manifest.model_bytes, threads=threads, provider=provider)
+    session = Session(manifest.model_bytes, data_folder=manifest.data_folder, threads=threads, provider=provider)
     if manifest.task in TABULAR_TASKS:
         return TabularPipeline(manifest, session, rows_max=_UNBOUNDED)
     return DetectionPipeline(manifest, session, pixels_max=_UNBOUNDED, side_max=_UNBOUNDED)

@@ -1,1 +1,1 @@
-"""The command line: `tiers serve`, `tiers trial`."""
+"""The command line: `tiers serve`, `tiers trial`, `tiers jobs`, `tiers add`."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tiers import jobs
+from tiers import add, jobs
 from tiers.serve import TIERS, serve
 
 
@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     trial = commands.add_parser("trial", help="start every tier, load each, say which met its target", add_help=False)
     trial.set_defaults(command=_trial)
 
+    add.add_parser(commands)
+    commands.choices["add"].set_defaults(command=_add)
+
     measure = commands.add_parser(
         "measure", help="how long each variant, scale and thread count takes here, how good it is", add_help=False
     )
@@ -53,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace, _: list[str]) -> int:
     return serve(options.tier, options.host, options.port, options.models)
+
+
+def _add(options: argparse.Namespace, _: list[str]) -> int:
+    return add.run(options, os.environ)
 
 
 def _jobs(options: argparse.Namespace, _: list[str]) -> int:

@@ -9,13 +9,15 @@ _ENTRIES = {"function": "local_host", "container": "image_api.main", "gpu": "gpu
 """The module of each tier that has `serve(host, port)`."""
 TIERS = tuple(_ENTRIES)
 _PROJECT = Path(__file__).resolve().parents[2]
+MODELS_DIR = _PROJECT / "shared" / "models"
+"""The models that come with the project."""
 
 
 def serve(tier: str, host: str, port: int, models: Path | None) -> int:
     """Serve `tier` until it is stopped. `models`, where given, overrides the setting that every tier reads."""
     if models:
         os.environ["INFERENCE_MODELS_DIR"] = str(models)
-    os.environ.setdefault("INFERENCE_MODELS_DIR", str(_PROJECT / "shared" / "models"))
+    os.environ.setdefault("INFERENCE_MODELS_DIR", str(MODELS_DIR))
     if (records := _PROJECT / "shared" / "records").is_dir():
         os.environ.setdefault("INFERENCE_RECORDS", str(records))
     if not any(f"INFERENCE_JOBS_{name}" in os.environ for name in ("DIR", "QUEUE_URL", "CONNECTION")):

@@ -53,7 +53,7 @@ def open_detector(folder: Path, *, score_min: float = SCORE_MIN) -> DetectionPip
     manifest = read_manifest(folder)
     assert isinstance(manifest.output, DetectionOutput)
     manifest = dataclasses.replace(manifest, output=dataclasses.replace(manifest.output, score_min=score_min))
-    session = Session(manifest.model_bytes, threads=usable_cores())
+    session = Session(manifest.model_bytes, data_folder=manifest.data_folder, threads=usable_cores())
     return DetectionPipeline(manifest, session, pixels_max=1 << 30)
 
 

@@ -147,3 +147,14 @@ def test_the_platforms_tools_find_no_requirement_to_install() -> None:
     lines = (FUNCTIONS / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert lines
     assert all(line.startswith("#") for line in lines)
+
+
+def test_a_model_comes_with_the_files_of_its_weights_and_nothing_else(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    (model / "parts").mkdir(parents=True)
+    for name in ("model.onnx", "parts/weights.bin", "golden.json"):
+        (model / name).write_text(name)
+    (model / "model.toml").write_text('file = "model.onnx"\ndata = [{file = "parts/weights.bin", sha256 = ""}]\n')
+    build_package.copy_model(model, tmp_path / "copy")
+    copied = {path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*.*")}
+    assert copied == {"model.toml", "model.onnx", "parts/weights.bin"}

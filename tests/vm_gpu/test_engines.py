@@ -1,5 +1,6 @@
 """Engines: what of the device each model gets, readiness by a real inference, the figures, and the end."""
 
+import hashlib
 import logging
 import sys
 import threading
@@ -7,17 +8,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from gpu_api.engine import open_engine
 from gpu_api.engines import Engines
 from gpu_api.metrics import GpuMetrics, gpu_gauges
 from inference_core.detection import DetectionPipeline
 from inference_core.errors import DeviceLost, ManifestError, Overloaded
-from inference_core.manifest import ImageInput, read_manifest
+from inference_core.manifest import DetectionOutput, ImageInput, Manifest, read_manifest
 from inference_core.registry import Pipeline
 from inference_core.session import Session
 from inference_core.settings import GpuSettings, Settings
 from inference_http.service import builders
+from onnx import TensorProto, helper, numpy_helper
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.models import squares_picture
@@ -63,6 +67,54 @@ def test_without_the_package_that_rewrites_graphs_it_runs_the_file_as_it_is(
     assert "the graph is run as it is" in caplog.text
     assert engine.runs([numbered(255)]).shape == (1, 5, 16)
     engine.close()
+
+
+def nms_manifest(folder: Path) -> Manifest:
+    """The tiny detector with its boxes in three tensors, as graphs with suppression inside have them."""
+    manifest = squares_manifest(folder)
+    model = onnx.load_from_string(manifest.model_bytes)
+    graph = model.graph
+    for name, values in (("from0", [0]), ("from2", [2]), ("from4", [4]), ("from5", [5]), ("axis1", [1])):
+        graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+    graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "a_half"))
+    graph.node.extend(
+        [
+            helper.make_node("Slice", ["output0", "from0", "from2", "axis1"], ["centres"]),
+            helper.make_node("Slice", ["output0", "from2", "from4", "axis1"], ["sides"]),
+            helper.make_node("Mul", ["sides", "a_half"], ["halves"]),
+            helper.make_node("Sub", ["centres", "halves"], ["low"]),
+            helper.make_node("Add", ["centres", "halves"], ["high"]),
+            helper.make_node("Concat", ["low", "high"], ["corners"], axis=1),
+            helper.make_node("Transpose", ["corners"], ["boxes_out"], perm=[0, 2, 1]),
+            helper.make_node("Slice", ["output0", "from4", "from5", "axis1"], ["column"]),
+            helper.make_node("Squeeze", ["column", "axis1"], ["scores_out"]),
+            helper.make_node("Sub", ["scores_out", "scores_out"], ["classes_out"]),
+        ]
+    )
+    del graph.output[:]
+    shapes: dict[str, list[str | int | None]] = {
+        "boxes_out": ["n", 16, 4],
+        "scores_out": ["n", 16],
+        "classes_out": ["n", 16],
+    }
+    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    data = model.SerializeToString()
+    (folder / "squares-n" / "model.onnx").write_bytes(data)
+    assert isinstance(manifest.output, DetectionOutput)
+    output = replace(manifest.output, name="boxes_out", layout="nms", scores="scores_out", classes="classes_out")
+    return replace(manifest, sha256=hashlib.sha256(data).hexdigest(), output=output)
+
+
+def test_boxes_in_several_tensors_are_batched_but_not_bound(
+    engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = nms_manifest(tmp_path)
+    pipeline = engines.builders(Settings(), "cpu", {})["detection"](manifest)
+    assert not engines.describe()["squares-n"]["bound"]
+    assert "is not bound" in caplog.text
+    boxes = [found["box"] for found in pipeline.predict(PICTURE).fields["detections"]]
+    assert sorted(boxes) == [[16, 32, 32, 48], [96, 16, 112, 32]]
+    engines.check()
 
 
 def test_a_manifest_that_contradicts_its_graph_is_a_sentence(tmp_path: Path) -> None:

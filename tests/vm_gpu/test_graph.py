@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from gpu_api.graph import CANDIDATES, OUTPUT, lean_graph
-from inference_core.detection import candidates
+from inference_core.heads import candidates
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest, read_manifest
 from inference_core.session import Session
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def boxes_of(manifest: Manifest, model: bytes, tiles: NDArray[Any], *, lean: boo
     image, output = parts(manifest)
     session = Session(model, threads=1, hidden=(OUTPUT,))
     layout = replace(output, name=OUTPUT, layout="candidates") if lean else output
-    return candidates(session.run({image.name: tiles}, [layout.name])[0], layout)
+    return candidates(session.run({image.name: tiles}, [layout.name])[0], layout, image)
 
 
 @pytest.mark.parametrize("count", [1, 3])

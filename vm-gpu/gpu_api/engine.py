@@ -9,8 +9,9 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from inference_core import heads
 from inference_core.bound import BoundRun, batch_shapes
-from inference_core.detection import DetectionPipeline
+from inference_core.detection import DetectionPipeline, black_tiles
 from inference_core.device import CudaMemory, HostMemory, Memory
 from inference_core.errors import ManifestError, ProviderError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
@@ -58,8 +59,8 @@ class Engine:
 
     def black_tile(self) -> NDArray[Any]:
         """One tile as the graph takes it."""
-        spec = next(spec for spec in self.session.inputs if spec.name == getattr(self.manifest.input, "name", ""))
-        return np.zeros((1, *_tile_shape(self.manifest)), spec.numpy_dtype)
+        assert isinstance(self.manifest.input, ImageInput)
+        return black_tiles(self.manifest.input, 1)
 
     def close(self) -> None:
         """Give the device's memory back."""
@@ -96,8 +97,10 @@ def open_engine(manifest: Manifest, settings: GpuSettings, provider: Provider, t
     model, manifest, hidden = _graph(manifest)
 
     def opened(*, graphs: bool) -> Engine:
-        plan = GpuPlan(settings, graphs, manifest.input.name, _tile_shape(manifest))  # type: ignore[union-attr]
-        session = Session(model, threads=threads, provider=provider, plan=plan, hidden=hidden)
+        assert isinstance(manifest.input, ImageInput)
+        plan = GpuPlan(settings, graphs, manifest.input.name, black_tiles(manifest.input, 1).shape[1:])
+        folder = manifest.data_folder
+        session = Session(model, threads=threads, provider=provider, plan=plan, data_folder=folder, hidden=hidden)
         engine = _engine(manifest, session, settings)
         _LOG.info("%s: %s", manifest.name, engine.describe())
         return engine
@@ -122,7 +125,7 @@ def _graph(manifest: Manifest) -> tuple[bytes, Manifest, tuple[str, ...]]:
     try:
         from gpu_api.graph import OUTPUT, lean_graph  # noqa: PLC0415 - needs `onnx`, which a stand-in may lack
 
-        model = lean_graph(manifest.model_bytes, image, output)
+        model = lean_graph(manifest.model_bytes, image, output, manifest.data_folder)
     except Exception as error:  # someone's own graph may hold anything
         _LOG.warning("%s: the graph is run as it is, and all its cells come back: %s", manifest.name, error)
         return manifest.model_bytes, manifest, ()
@@ -133,7 +136,7 @@ def _engine(manifest: Manifest, session: Session, settings: GpuSettings) -> Engi
     image, output = manifest.input, manifest.output
     assert isinstance(image, ImageInput)
     assert isinstance(output, DetectionOutput)
-    session.require(manifest.name, inputs=[image.name], outputs=[output.name])
+    session.require(manifest.name, inputs=[image.name], outputs=heads.output_names(output))
     is_gpu = session.plan is not None
     batch_max = settings.gpu_batch_max if is_gpu else min(settings.gpu_batch_max, image.tile_batch)
     fixed = session.inputs[0].shape[0]
@@ -146,7 +149,7 @@ def _engine(manifest: Manifest, session: Session, settings: GpuSettings) -> Engi
         return Engine(manifest, session, PlainRuns(pipeline, memory, shapes[-1]))
     names = {"input_name": image.name, "output_name": output.name}
     try:
-        runs = BoundRun(session, memory, tile_shape=_tile_shape(manifest), shapes=shapes, **names)
+        runs = BoundRun(session, memory, tile_shape=black_tiles(image, 1).shape[1:], shapes=shapes, **names)
         runs.warm()
     except Exception as error:  # ONNX Runtime's too
         memory.close()
@@ -155,9 +158,3 @@ def _engine(manifest: Manifest, session: Session, settings: GpuSettings) -> Engi
             "too small, lower INFERENCE_GPU_BATCH_MAX."
         ) from error
     return Engine(manifest, session, runs)
-
-
-def _tile_shape(manifest: Manifest) -> tuple[int, ...]:
-    assert isinstance(manifest.input, ImageInput)
-    side, channels = manifest.input.tile_px, 1 if manifest.input.colour == "grey" else 3
-    return (channels, side, side) if manifest.input.layout == "nchw" else (side, side, channels)

@@ -58,9 +58,9 @@ class Engines:
 
         def tensor(manifest: Manifest) -> Pipeline:
             plan = GpuPlan(self.settings)
-            return TensorPipeline(
-                manifest, Session(manifest.model_bytes, threads=threads, provider=provider, plan=plan)
-            )
+            folder = manifest.data_folder
+            session = Session(manifest.model_bytes, threads=threads, provider=provider, plan=plan, data_folder=folder)
+            return TensorPipeline(manifest, session)
 
         return {**others, "detection": detection, "tensor": tensor}
 

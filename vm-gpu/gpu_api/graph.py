@@ -11,11 +11,13 @@ has no shape until the host has waited for it in the middle of the graph; that r
 than the few duplicates do. All that is added here has CUDA kernels, fixed shapes and nothing to wait for.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from inference_core.cpu import usable_cores
+from inference_core.detection import black_tiles
 from inference_core.manifest import DetectionOutput, ImageInput
 from inference_core.session import Session
 from numpy.typing import NDArray
@@ -32,13 +34,13 @@ _CONSTANT_BYTES_MAX = 1 << 22
 Arrays = dict[str, NDArray[Any]]
 
 
-def lean_graph(model: bytes, image: ImageInput, output: DetectionOutput) -> bytes:
-    """`model`, whose output has the layout `yolov8`, with `OUTPUT` beside its own outputs. Runs it once or twice on
-    the CPU. Raises what ONNX Runtime raises for a model that does not run.
+def lean_graph(model: bytes, image: ImageInput, output: DetectionOutput, data_folder: Path | None = None) -> bytes:
+    """`model`, whose output has the layout `yolov8`, with `OUTPUT` beside its own outputs; external weights stay
+    in `data_folder`. Runs it once or twice on the CPU. Raises what ONNX Runtime raises for a model that does not run.
     """
     proto = onnx.load_from_string(model)
     _fix_sides(proto.graph, image)
-    shape_values, cells = _shape_values(proto, image, output.name)
+    shape_values, cells = _shape_values(proto, image, output.name, data_folder)
     _make_constant(proto.graph, shape_values)
     _add_candidates(proto.graph, output, cells)
     rewritten: bytes = proto.SerializeToString()
@@ -47,11 +49,13 @@ def lean_graph(model: bytes, image: ImageInput, output: DetectionOutput) -> byte
 
 def _fix_sides(graph: onnx.GraphProto, image: ImageInput) -> None:
     dims = next(value for value in graph.input if value.name == image.name).type.tensor_type.shape.dim
-    for axis in (2, 3) if image.layout == "nchw" else (1, 2):
-        dims[axis].dim_value = image.tile_px
+    for axis, side in zip((2, 3) if image.layout == "nchw" else (1, 2), image.graph_px, strict=True):
+        dims[axis].dim_value = side
 
 
-def _shape_values(proto: onnx.ModelProto, image: ImageInput, output: str) -> tuple[Arrays, int]:
+def _shape_values(
+    proto: onnx.ModelProto, image: ImageInput, output: str, data_folder: Path | None
+) -> tuple[Arrays, int]:
     """All values that follow from the shape of the input and are the same for every batch, by name; and how many
     cells the output has.
     """
@@ -60,13 +64,10 @@ def _shape_values(proto: onnx.ModelProto, image: ImageInput, output: str) -> tup
     probe.CopyFrom(proto)
     known = {value.name for value in probe.graph.output}
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in known)
-    session = Session(probe.SerializeToString(), threads=usable_cores())
+    session = Session(probe.SerializeToString(), threads=usable_cores(), data_folder=data_folder)
     spec = next(spec for spec in session.inputs if spec.name == image.name)
-    channels = 1 if image.colour == "grey" else 3
-    side = image.tile_px
-    tile = (channels, side, side) if image.layout == "nchw" else (side, side, channels)
     counts = [spec.shape[0]] if isinstance(spec.shape[0], int) else [1, 2]
-    runs = [session.run({image.name: np.zeros((n, *tile), spec.numpy_dtype)}, [output, *names]) for n in counts]
+    runs = [session.run({image.name: black_tiles(image, count)}, [output, *names]) for count in counts]
     values = {
         name: first
         for name, first, last in zip(names, runs[0][1:], runs[-1][1:], strict=True)

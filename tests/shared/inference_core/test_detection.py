@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inference_core.detection import DetectionPipeline, Wanted, as_tensor, candidates, tiles_in
+from inference_core.detection import DetectionPipeline, Wanted, as_tensor, tiles_in
 from inference_core.errors import InvalidRequest, ManifestError, Stopped, TooLarge
-from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
+from inference_core.manifest import ImageInput, read_manifest
 from inference_core.session import Session
 from numpy.typing import NDArray
 
@@ -131,31 +131,13 @@ def test_the_watch_ends_the_work_between_two_batches(tmp_path: Path) -> None:
     assert runs == [4, 4]
 
 
-LAYOUT = DetectionOutput("output0", "yolov8", ("a", "b"), score_min=0.3, iou_max=0.5)
-
-
-def test_a_yolov8_head_is_decoded_by_its_definition() -> None:
-    """Four rows cx, cy, w, h, then a row a class; the best class of an anchor is its label."""
-    output = np.zeros((1, 6, 3), np.float32)
-    output[0, :, 0] = [50, 40, 20, 10, 0.2, 0.9]
-    output[0, :, 1] = [51, 40, 20, 10, 0.1, 0.8]  # the same object
-    output[0, :, 2] = [10, 10, 4, 4, 0.29, 0.1]  # below the least score
-    (found,) = candidates(output, LAYOUT)
-    np.testing.assert_allclose(found.xyxy, [[40, 35, 60, 45]])
-    assert found.labels.tolist() == [1]
-    np.testing.assert_allclose(found.scores, [0.9])
-
-
-def test_an_output_of_another_shape_is_refused() -> None:
-    with pytest.raises(ManifestError, match=r"shape \(1, 7, 3\); 2 labels need \[N, 6, anchors\]"):
-        candidates(np.zeros((1, 7, 3), np.float32), LAYOUT)
-
-
 def test_tiles_take_the_layout_type_and_range_of_the_graph() -> None:
     tiles = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     nchw = ImageInput("x", "nchw", "float32", "rgb", tile_px=4, scale=1 / 255)
     np.testing.assert_allclose(as_tensor(tiles, nchw), tiles.transpose(0, 3, 1, 2) / 255, rtol=1e-6)
     assert as_tensor(tiles, nchw).dtype == np.float32
+    half = as_tensor(tiles, ImageInput("x", "nchw", "float16", "rgb", tile_px=4, scale=1 / 255))
+    np.testing.assert_array_equal(half, (tiles.transpose(0, 3, 1, 2) / 255).astype(np.float16))
     nhwc = ImageInput("x", "nhwc", "uint8", "rgb", tile_px=4)
     assert as_tensor(tiles, nhwc) is tiles
 

@@ -91,6 +91,7 @@ def test_a_description_has_what_a_client_needs_to_call_the_model(models_dir: Pat
     described = describe(load(models_dir).find("sizes").manifest)
     assert described["task"] == "classification"
     assert described["columns"] == ["length", "width", "weight"]
+    assert described["column_types"] == ["float32"] * 3
     assert described["accuracy"] == {"metric": "accuracy", "value": 0.9, "data": "none"}
 
 

@@ -106,3 +106,19 @@ def test_a_detector_is_not_tabular(tmp_path: Path) -> None:
     manifest = read_manifest(detection_model(tmp_path))
     with pytest.raises(ManifestError, match="not tabular"):
         TabularPipeline(manifest, Session(manifest.model_bytes, threads=1), rows_max=1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("'length', 'width', 'weight'", "'length', 'width'", r"input 'input' has shape \['rows', 3\], not 2 columns"),
+        ("[output]", "dtype = 'float64'\n[output]", r"input 'input' is a tensor\(float\), not of float64"),
+    ],
+)
+def test_a_manifest_of_other_columns_is_refused_at_start(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    folder = tabular_model(tmp_path)
+    text = (folder / "model.toml").read_text()
+    (folder / "model.toml").write_text(text.replace(old, new))
+    manifest = read_manifest(folder)
+    with pytest.raises(ManifestError, match=complaint):
+        TabularPipeline(manifest, Session(manifest.model_bytes, threads=1), rows_max=1)
