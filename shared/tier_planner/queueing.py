@@ -1,0 +1,107 @@
+"""Waiting: how long an answer takes, its turn included, when arrivals come by chance and `servers` answer them.
+
+A discrete-event simulation with fixed random numbers: Poisson arrivals, first come first served, service times drawn
+from those that were measured. Every question is answered with the same arrivals, only closer together or further apart.
+So a higher rate, a longer service or fewer servers never shorten any answer: comparisons do not depend on luck.
+"""
+
+import heapq
+import math
+import random
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from tier_planner.measurements import quantile
+
+ARRIVALS = 12_000
+WARMUP = 1_000
+"""Arrivals not counted: the queue starts empty, which no busy service is."""
+SEED = 197
+SHAPE = 20
+"""Service times that stand for the measured distribution."""
+
+
+def service_shape(times_ms: Sequence[float]) -> tuple[float, ...]:
+    """`times_ms` as `SHAPE` quantiles at the middle of equal shares: what the simulation draws from."""
+    return tuple(quantile(times_ms, (step + 0.5) / SHAPE) for step in range(SHAPE))
+
+
+def answer_ms(service_ms: Sequence[float], rate_per_s: float, servers: int, percentile: float) -> float:
+    """The percentile of wait and service together; infinite where the servers cannot keep up.
+
+    `service_ms` are equally likely service times, `servers` how many answers are computed at once.
+    """
+    mean_ms = sum(service_ms) / len(service_ms)
+    load = rate_per_s * mean_ms / 1000
+    if load >= servers:
+        return math.inf
+    shape = tuple(round(time_ms / mean_ms, 9) for time_ms in service_ms)
+    return mean_ms * _answer(shape, load, servers, percentile)
+
+
+def servers_needed(
+    service_ms: Sequence[float], rate_per_s: float, bound_ms: float, percentile: float, *, group: int, most: int
+) -> int | None:
+    """The fewest groups (replicas) of `group` servers each that keep `bound_ms`; None where `most` groups do not."""
+    if quantile(sorted(service_ms), percentile / 100) > bound_ms:
+        return None
+    mean_s = sum(service_ms) / len(service_ms) / 1000
+    low = int(rate_per_s * mean_s / group)  # too few: the servers would not keep up
+    if low >= most:
+        return None
+    step = 1
+    while (tried := min(low + step, most)) and answer_ms(service_ms, rate_per_s, tried * group, percentile) > bound_ms:
+        if tried == most:
+            return None
+        low, step = tried, step * 2
+    return _fewest(low, tried, lambda groups: answer_ms(service_ms, rate_per_s, groups * group, percentile) <= bound_ms)
+
+
+def _fewest(low: int, high: int, enough: Callable[[int], bool]) -> int:
+    """The smallest number above `low` that is enough; `high` is."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if enough(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+@lru_cache(maxsize=1)
+def _chances() -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Gaps between arrivals with mean 1, and which service time each arrival draws."""
+    source = random.Random(SEED)  # noqa: S311 - a simulation
+    gaps = tuple(source.expovariate(1.0) for _ in range(ARRIVALS))
+    return gaps, tuple(source.randrange(SHAPE) for _ in range(ARRIVALS))
+
+
+@lru_cache(maxsize=20_000)
+def _answer(shape: tuple[float, ...], load: float, servers: int, percentile: float) -> float:
+    """In units of the mean service time: arrivals come `load` to one of these."""
+    gaps, draws = _chances()
+    picked = [shape[draw * len(shape) // SHAPE] for draw in draws]
+    if load <= 0:
+        return quantile(picked, percentile / 100)
+    times = _alone(gaps, picked, load) if servers == 1 else _together(gaps, picked, load, servers)
+    return quantile(times[WARMUP:], percentile / 100)
+
+
+def _alone(gaps: Sequence[float], services: Sequence[float], load: float) -> list[float]:
+    """One server: what is left of the work when the next arrives (Lindley)."""
+    times, left = [], 0.0
+    for gap, service in zip(gaps, services, strict=True):
+        left = max(0.0, left - gap / load) + service
+        times.append(left)
+    return times
+
+
+def _together(gaps: Sequence[float], services: Sequence[float], load: float, servers: int) -> list[float]:
+    """Several servers, one line: whoever is free first takes the next."""
+    free_at, now, times = [0.0] * servers, 0.0, []
+    for gap, service in zip(gaps, services, strict=True):
+        now += gap / load
+        done = max(now, free_at[0]) + service
+        heapq.heapreplace(free_at, done)
+        times.append(done - now)
+    return times
