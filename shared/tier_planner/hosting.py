@@ -42,6 +42,8 @@ class Hosting:
     cores: float
     threads_max: int
     """Threads that one answer may use."""
+    slots_max: int
+    """Answers that one replica may compute at once."""
     memory_mib: float
     gpu: str | None
     size: str
@@ -117,6 +119,7 @@ def _taken(name: str, table: Table) -> Hosting:
         managed_why=table.text("managed_why"),
         cores=cores,
         threads_max=table.integer("threads_max", low=1) if table.has("threads_max") else max(1, int(cores)),
+        slots_max=table.integer("slots_max", low=1) if table.has("slots_max") else max(1, int(cores)),
         memory_mib=table.number("memory_mib", above=0),
         gpu=table.text("gpu") if table.has("gpu") else None,
         size=table.text("size", ""),

@@ -39,26 +39,13 @@ def answer_ms(service_ms: Sequence[float], rate_per_s: float, servers: int, perc
     return mean_ms * _answer(shape, load, servers, percentile)
 
 
-def servers_needed(
-    service_ms: Sequence[float], rate_per_s: float, bound_ms: float, percentile: float, *, group: int, most: int
-) -> int | None:
-    """The fewest groups (replicas) of `group` servers each that keep `bound_ms`; None where `most` groups do not."""
-    if quantile(sorted(service_ms), percentile / 100) > bound_ms:
-        return None
-    mean_s = sum(service_ms) / len(service_ms) / 1000
-    low = int(rate_per_s * mean_s / group)  # too few: the servers would not keep up
-    if low >= most:
-        return None
-    step = 1
-    while (tried := min(low + step, most)) and answer_ms(service_ms, rate_per_s, tried * group, percentile) > bound_ms:
-        if tried == most:
+def fewest(enough: Callable[[int], bool], most: int) -> int | None:
+    """The smallest number from 1 on that is enough, None where `most` is not. More must never be worse."""
+    low, high = 0, 1
+    while not enough(high):
+        if high == most:
             return None
-        low, step = tried, step * 2
-    return _fewest(low, tried, lambda groups: answer_ms(service_ms, rate_per_s, groups * group, percentile) <= bound_ms)
-
-
-def _fewest(low: int, high: int, enough: Callable[[int], bool]) -> int:
-    """The smallest number above `low` that is enough; `high` is."""
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         if enough(middle):
