@@ -7,6 +7,7 @@ anything but the same GPU.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from tier_planner.candidates import CLAIMED, MEASURED, PREDICTED, Candidate, Evidence, Key, UnknownTime, key_of
 from tier_planner.hosting import Hosting
@@ -65,7 +66,7 @@ def _at_each_thread_count(
     hosting: Hosting, points: Sequence[Point], speed: "_Speed", evidence: Evidence
 ) -> Iterator[Candidate]:
     by_threads = {point.threads: point for point in sorted(points, key=lambda point: -point.p50_ms)}
-    law = fit_amdahl({threads: point.latencies_ms for threads, point in by_threads.items()})
+    law = _law(tuple((threads, point.latencies_ms) for threads, point in sorted(by_threads.items())))
     for threads in _thread_choices(hosting):
         time = _at_threads(by_threads, law, threads)
         if time is not None:
@@ -75,6 +76,12 @@ def _at_each_thread_count(
             known = _Known(time.point, *evidence.accuracy(time.point), PREDICTED, f"{time.why} {speed.why}")
             slots = max(1, min(hosting.slots_max, int(hosting.cores) // threads))
             yield _from_point(hosting, threads, slots, there, known)
+
+
+@lru_cache(maxsize=1000)
+def _law(times: tuple[tuple[int, tuple[float, ...]], ...]) -> Amdahl | None:
+    """The fit resamples: once for all hostings."""
+    return fit_amdahl(dict(times))
 
 
 @dataclass(frozen=True)

@@ -56,21 +56,27 @@ def fewest(enough: Callable[[int], bool], most: int) -> int | None:
 
 
 @lru_cache(maxsize=1)
-def _chances() -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Gaps between arrivals with mean 1, and which service time each arrival draws."""
+def _gaps() -> tuple[float, ...]:
+    """Between arrivals, with mean 1."""
     source = random.Random(SEED)  # noqa: S311 - a simulation
-    gaps = tuple(source.expovariate(1.0) for _ in range(ARRIVALS))
-    return gaps, tuple(source.randrange(SHAPE) for _ in range(ARRIVALS))
+    return tuple(source.expovariate(1.0) for _ in range(ARRIVALS))
+
+
+@lru_cache(maxsize=1000)
+def _services(shape: tuple[float, ...]) -> tuple[float, ...]:
+    """The service time of each arrival: every `len(shape)` of them draw each once, so that no tail depends on luck."""
+    source = random.Random(SEED + 1)  # noqa: S311 - a simulation
+    blocks = (source.sample(range(len(shape)), len(shape)) for _ in range(0, ARRIVALS, len(shape)))
+    return tuple(shape[draw] for block in blocks for draw in block)[:ARRIVALS]
 
 
 @lru_cache(maxsize=20_000)
 def _answer(shape: tuple[float, ...], load: float, servers: int, percentile: float) -> float:
     """In units of the mean service time: arrivals come `load` to one of these."""
-    gaps, draws = _chances()
-    picked = [shape[draw * len(shape) // SHAPE] for draw in draws]
     if load <= 0:
-        return quantile(picked, percentile / 100)
-    times = _alone(gaps, picked, load) if servers == 1 else _together(gaps, picked, load, servers)
+        return quantile(shape, percentile / 100)
+    services = _services(shape)
+    times = _alone(_gaps(), services, load) if servers == 1 else _together(_gaps(), services, load, servers)
     return quantile(times[WARMUP:], percentile / 100)
 
 
