@@ -128,10 +128,9 @@ def _cautions(requirement: Requirement, chosen: Option | None, prices: Prices, t
     plan, cautions = chosen.plan, []
     rows = [prices[name] for name in rows_of(chosen.hosting, vnet=requirement.vnet)]
     if not plan.is_sure:
-        cautions.append(
-            f"At the slow end of the interval it would take {time_words(plan.high_ms)}, more than "
-            f"{time_words(plan.bound_ms)}: load-test it there before you rely on it."
-        )
+        slow = "could not keep up" if math.isinf(plan.high_ms) else f"would take {time_words(plan.high_ms)}"
+        asked = f"{time_words(plan.bound_ms)} were asked for: load-test it there before you rely on it"
+        cautions.append(f"At the slow end of the interval it {slow}, {asked}.")
     if plan.candidate.evidence == CLAIMED:
         cautions.append(f"Its time was not measured here: {plan.candidate.why}.")
     if old := [f"{row.name} ({row.seen})" for row in rows if row.is_old(today)]:
