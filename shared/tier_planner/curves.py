@@ -12,7 +12,7 @@ from tier_planner.requirement import Requirement
 
 SPAN = 100.0
 """The curve goes from a hundredth of the load that was asked for to a hundred times it."""
-STEPS = 32
+STEPS = 56
 LINES_MAX = 6
 HALVINGS = 18
 
@@ -39,9 +39,14 @@ class BreakEven:
     def words(self) -> str:
         """In a line."""
         return (
-            f"{self.below.hosting.title} is cheaper below about {self.per_hour:,.3g} requests an hour, "
+            f"{self.below.hosting.title} is cheaper below about {load_words(self.per_hour)} requests an hour, "
             f"{self.above.hosting.title} above"
         )
+
+
+def load_words(per_hour: float) -> str:
+    """Two or three figures, without an exponent."""
+    return f"{per_hour:,.0f}" if per_hour >= 100 else f"{per_hour:.2g}"
 
 
 def charted(options: Sequence[Option]) -> list[Option]:

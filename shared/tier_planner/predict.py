@@ -36,8 +36,8 @@ def candidates(hosting: Hosting, asked: str, evidence: Evidence) -> list[Candida
 def _how_to_measure(hosting: Hosting, asked: str) -> str:
     if hosting.tier == "client":
         return "no time in a browser is known: measure it there and give it as [[measured]] in the requirement file"
-    where = f"on a machine with a {hosting.gpu}" if hosting.gpu else "on this machine"
-    return f"nothing was measured {where}: run `tiers measure {asked}` there and keep its file in shared/records"
+    where = f"on GPU {hosting.gpu}" if hosting.gpu else "on this machine"
+    return f"nothing was measured {where}: run `tiers measure {asked}` there, keep its file in shared/records"
 
 
 def _points(asked: str, measurement: Measurement, device: str) -> list[Point]:
@@ -164,7 +164,7 @@ def _from_gpu(hosting: Hosting, asked: str, evidence: Evidence) -> Iterator[Cand
             continue
         for points in _grouped(_points(asked, measurement, "cuda")).values():
             point = min(points, key=lambda point: point.p50_ms)
-            why = f"measured on {gpu} with {measurement.machine.cores_visible} cores beside it"
+            why = f"on {gpu} with {measurement.machine.cores_visible} cores beside it"
             known = _Known(point, *evidence.accuracy(point), MEASURED, why)
             # A GPU answers several at once only as far as that was measured, with several callers.
             slots = max(1, int(point.throughput_per_s * point.p50_ms / 1000 + 0.05))

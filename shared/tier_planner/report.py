@@ -50,7 +50,7 @@ def verdict_lines(found: Recommendation) -> list[str]:
     lines = [
         f"Recommended: {chosen.hosting.title} with {plan.candidate.named()}, {power_words(plan)}.",
         f"  managed: {chosen.hosting.managed_why}",
-        f"  time:    {plan.candidate.evidence}; {plan.candidate.why}",
+        f"  time:    {plan.candidate.evidence}: {plan.candidate.why}",
     ]
     if found.cheaper and found.cheaper.plan:
         saved = plan.usd - found.cheaper.plan.usd
