@@ -12,7 +12,7 @@ from tier_planner.requirement import Requirement
 
 SPAN = 100.0
 """The curve goes from a hundredth of the load that was asked for to a hundred times it."""
-STEPS = 56
+STEPS = 44
 LINES_MAX = 6
 HALVINGS = 18
 
