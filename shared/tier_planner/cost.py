@@ -125,9 +125,12 @@ def _replicas(hosting: Hosting, use: Use, prices: Prices) -> list[Line]:
     active = use.kept * busy + max(0, use.replicas - use.kept) * up
     idle = use.kept * (1 - busy)
     gib = hosting.memory_mib / 1024
+    vcpu_s = active * hosting.cores * MONTH_S
+    # The grant is of vCPU-seconds, whatever they are: what the active ones leave of it covers idle ones.
+    left = max(0.0, prices[hosting.prices["vcpu"]].free - vcpu_s)
     lines = [
-        *_line("vCPU active", prices, hosting.prices["vcpu"], active * hosting.cores * MONTH_S),
-        *_line("vCPU idle", prices, hosting.prices["vcpu_idle"], idle * hosting.cores * MONTH_S),
+        *_line("vCPU active", prices, hosting.prices["vcpu"], vcpu_s),
+        *_line("vCPU idle", prices, hosting.prices["vcpu_idle"], max(0.0, idle * hosting.cores * MONTH_S - left)),
         *_line("memory", prices, hosting.prices["memory"], (active + idle) * gib * MONTH_S),
         *_line("requests", prices, hosting.prices["request"], use.rate_per_s * MONTH_S / 1e6),
     ]

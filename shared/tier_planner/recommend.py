@@ -49,7 +49,7 @@ def recommend(
     """Judge every hosting. Raises TableError where no measurement knows the model, or a claim no hosting."""
     evidence = replace(evidence, claims=requirement.claims)
     _check(requirement, hostings, evidence)
-    options = tuple(sorted((option(one, requirement, evidence, prices) for one in hostings), key=_rank))
+    options = tuple(sorted((option(one, requirement, evidence, prices) for one in hostings), key=rank))
     fitting = [one for one in options if one.plan]
     cheapest = min(fitting, key=_usd, default=None)
     chosen = fitting[0] if fitting else None
@@ -74,7 +74,8 @@ def _check(requirement: Requirement, hostings: Sequence[Hosting], evidence: Evid
         raise TableError(f"measured.hosting = {unknown[0]!r}: must be one of {', '.join(sorted(names))}")
 
 
-def _rank(one: Option) -> tuple[float, ...]:
+def rank(one: Option) -> tuple[float, ...]:
+    """Smaller is better."""
     if one.plan:
         return 0, -one.hosting.managed, one.plan.usd, one.plan.p95_ms
     assert one.rejection is not None
