@@ -14,13 +14,15 @@ LOST = {1.0: 0.0, 0.5: 0.02, 0.25: 0.20}
 """Accuracy lost at a scale."""
 
 
-def picture_point(variant: str, scale: float, threads: int, *, device: str = "cpu", faster: float = 1.0) -> Point:
-    """A point of the family `boards` whose time follows Amdahl and the pixels exactly; `faster` divides it."""
+def picture_point(
+    variant: str, scale: float, threads: int, *, device: str = "cpu", faster: float = 1.0, family: str = "boards"
+) -> Point:
+    """A point whose time follows Amdahl and the pixels exactly; `faster` divides it."""
     one_ms = ONE_THREAD_MS[variant] * scale**2 / faster
     time_ms = one_ms * (SERIAL + (1 - SERIAL) / threads)
     return Point(
-        model=f"boards-{variant}",
-        family="boards",
+        model=f"{family}-{variant}",
+        family=family,
         variant=variant,
         scale=scale,
         device=device,
@@ -37,11 +39,11 @@ def picture_point(variant: str, scale: float, threads: int, *, device: str = "cp
     )
 
 
-def row_point(time_ms: float = 2.0) -> Point:
-    """A point of the family `rows`."""
+def row_point(time_ms: float = 2.0, family: str = "rows") -> Point:
+    """A point with one row."""
     return Point(
-        model="rows-small",
-        family="rows",
+        model=f"{family}-small",
+        family=family,
         variant="small",
         scale=None,
         device="cpu",
@@ -71,19 +73,21 @@ def measurement(points: Sequence[Point], *, gpu: str | None = None) -> Measureme
     )
 
 
-def boards() -> Measurement:
-    """The family `boards` on the CPU with 1 and 2 threads."""
+def boards(family: str = "boards") -> Measurement:
+    """A family of four variants on the CPU with 1 and 2 threads."""
     return measurement(
-        [picture_point(v, scale, threads) for v in ONE_THREAD_MS for scale in LOST for threads in (1, 2)]
+        [picture_point(v, scale, threads, family=family) for v in ONE_THREAD_MS for scale in LOST for threads in (1, 2)]
     )
 
 
-def boards_on_gpu(gpu: str, faster: float) -> Measurement:
-    """The family `boards` on a GPU that is `faster` than one thread."""
-    points = [picture_point(v, scale, 1, device="cuda", faster=faster) for v in ONE_THREAD_MS for scale in LOST]
+def boards_on_gpu(gpu: str, faster: float, family: str = "boards") -> Measurement:
+    """The same on a GPU that is `faster` than one thread."""
+    points = [
+        picture_point(v, scale, 1, device="cuda", faster=faster, family=family) for v in ONE_THREAD_MS for scale in LOST
+    ]
     return measurement(points, gpu=gpu)
 
 
-def rows() -> Measurement:
-    """The family `rows`."""
-    return measurement([row_point()])
+def rows(family: str = "rows") -> Measurement:
+    """A family of one variant that takes rows."""
+    return measurement([row_point(family=family)])

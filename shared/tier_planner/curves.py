@@ -10,11 +10,11 @@ from tier_planner.options import Option, Plan, outcome
 from tier_planner.prices import Prices
 from tier_planner.requirement import Requirement
 
-SPAN = 100.0
-"""The curve goes from a hundredth of the load that was asked for to a hundred times it."""
-STEPS = 44
+SPAN = 30.0
+"""The curve goes from a thirtieth of the load that was asked for to thirty times it."""
+STEPS = 31
 LINES_MAX = 6
-HALVINGS = 18
+HALVINGS = 12
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _cautions(requirement: Requirement, chosen: Option | None, prices: Prices, t
         asked = f"{time_words(plan.bound_ms)} were asked for: load-test it there before you rely on it"
         cautions.append(f"At the slow end of the interval it {slow}, {asked}.")
     if plan.candidate.evidence == CLAIMED:
-        cautions.append(f"Its time was not measured here: {plan.candidate.why}.")
+        cautions.append(f"Its time was {plan.candidate.why}.")
     if old := [f"{row.name} ({row.seen})" for row in rows if row.is_old(today)]:
         cautions.append(f"Old prices: {', '.join(old)}. `tiers prices refresh` reads them again.")
     if requirement.region and (other := sorted({row.region for row in rows} - {requirement.region})):

@@ -90,12 +90,11 @@ class Answers(BaseHTTPRequestHandler):
         found = [one for one in LISTED if all(one[names.get(key, key)] == value.strip("'") for key, value in wanted)]
         skip = int(query.get("$skip", ["0"])[0])
         more = skip + PAGE < len(found)
-        host, port = self.server.server_address[:2]
         base = self.path.split("&$skip")[0]
         document = {
             "BillingCurrency": "USD",
             "Items": found[skip : skip + PAGE],
-            "NextPageLink": f"http://{host!s}:{port}{base}&$skip={skip + PAGE}" if more else None,
+            "NextPageLink": f"http://{self.headers['Host']}{base}&$skip={skip + PAGE}" if more else None,
             "Count": len(found),
         }
         return self._reply(200, json.dumps(document).encode())
