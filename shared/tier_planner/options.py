@@ -224,11 +224,16 @@ def response_ms(
 
     The busier the other slots of a replica are, the longer an answer takes, up to the measured contention.
     """
-    servers = replicas * candidate.slots
+    times_ms = crowded_ms(candidate, rate_per_s, replicas, factor)
+    return answer_ms(times_ms, rate_per_s, replicas * candidate.slots, percentile)
+
+
+def crowded_ms(candidate: Candidate, rate_per_s: float, replicas: int, factor: float = 1.0) -> list[float]:
+    """Equally likely times of one answer without its wait, beside as many others as that rate brings."""
     mean_s = sum(candidate.service_ms) / len(candidate.service_ms) / 1000 * factor
-    share = min(1.0, rate_per_s * mean_s / servers)
+    share = min(1.0, rate_per_s * mean_s / (replicas * candidate.slots))
     slower = factor * (1 + (candidate.contention - 1) * share)
-    return answer_ms([time_ms * slower for time_ms in candidate.service_ms], rate_per_s, servers, percentile)
+    return [time_ms * slower for time_ms in candidate.service_ms]
 
 
 def _replicas(candidate: Candidate, rate_per_s: float, bound_ms: float, percentile: float) -> int | None:

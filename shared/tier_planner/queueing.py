@@ -8,8 +8,9 @@ So a higher rate, a longer service or fewer servers never shorten any answer: co
 import heapq
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 from tier_planner.measurements import quantile
 
@@ -40,6 +41,13 @@ def answer_ms(service_ms: Sequence[float], rate_per_s: float, servers: int, perc
         return math.inf
     shape = tuple(round(time_ms / mean_ms, 9) for time_ms in service_ms)
     return mean_ms * _answer(shape, load, servers, percentile)
+
+
+def replayed_ms(service_ms: Sequence[float], due_s: Sequence[float], servers: int, percentile: float) -> float:
+    """The same for arrivals that are known: `due_s`, ascending; those before 0 only warm up."""
+    services = _services(tuple(service_ms))
+    times = _together(due_s, [services[row % len(services)] / 1000 for row in range(len(due_s))], servers)
+    return 1000 * quantile([time for time, due in zip(times, due_s, strict=True) if due >= 0], percentile / 100)
 
 
 def fewest(enough: Callable[[int], bool], most: int) -> int | None:
@@ -79,7 +87,10 @@ def _answer(shape: tuple[float, ...], load: float, servers: int, percentile: flo
     if load <= 0:
         return quantile(shape, percentile / 100)
     services = _services(shape)
-    times = _alone(_gaps(), services, load) if servers == 1 else _together(_gaps(), services, load, servers)
+    if servers == 1:
+        times = _alone(_gaps(), services, load)
+    else:
+        times = _together(accumulate(gap / load for gap in _gaps()), services, servers)
     return quantile(times[WARMUP:], percentile / 100)
 
 
@@ -92,11 +103,10 @@ def _alone(gaps: Sequence[float], services: Sequence[float], load: float) -> lis
     return times
 
 
-def _together(gaps: Sequence[float], services: Sequence[float], load: float, servers: int) -> list[float]:
-    """Several servers, one line: whoever is free first takes the next."""
-    free_at, now, times = [0.0] * servers, 0.0, []
-    for gap, service in zip(gaps, services, strict=True):
-        now += gap / load
+def _together(due: Iterable[float], services: Sequence[float], servers: int) -> list[float]:
+    """Several servers, one line: whoever is free first takes the next. `due` in the unit of `services`."""
+    free_at, times = [-math.inf] * servers, []
+    for now, service in zip(due, services, strict=True):
         done = max(now, free_at[0]) + service
         heapq.heapreplace(free_at, done)
         times.append(done - now)
