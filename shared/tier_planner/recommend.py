@@ -59,7 +59,7 @@ def recommend(
         options,
         cheapest if saves else None,
         () if fitting else tuple(_misses(requirement, hostings, evidence, prices)),
-        tuple(_cautions(requirement, chosen, prices, today)),
+        tuple(_cautions(requirement, fitting, prices, today)),
     )
 
 
@@ -123,7 +123,8 @@ def _concession(side: str, asked: Requirement, plan: Plan) -> str:
             return f"in another region than {asked.region}, {what} meets the rest"
 
 
-def _cautions(requirement: Requirement, chosen: Option | None, prices: Prices, today: date) -> list[str]:
+def _cautions(requirement: Requirement, fitting: Sequence[Option], prices: Prices, today: date) -> list[str]:
+    chosen = fitting[0] if fitting else None
     if chosen is None or chosen.plan is None:
         return []
     plan, cautions = chosen.plan, []
@@ -131,7 +132,7 @@ def _cautions(requirement: Requirement, chosen: Option | None, prices: Prices, t
     if not plan.is_sure:
         slow = "could not keep up" if math.isinf(plan.high_ms) else f"would take {time_words(plan.high_ms)}"
         asked = f"{time_words(plan.bound_ms)} were asked for: load-test it there before you rely on it"
-        cautions.append(f"At the slow end of the interval it {slow}, {asked}.")
+        cautions.append(f"At the slow end of the interval it {slow}, {asked}.{_surer(fitting)}")
     if plan.candidate.evidence == CLAIMED:
         cautions.append(f"Its time was {plan.candidate.why}.")
     if old := [f"{row.name} ({row.seen})" for row in rows if row.is_old(today)]:
@@ -141,3 +142,11 @@ def _cautions(requirement: Requirement, chosen: Option | None, prices: Prices, t
     if requirement.region and not chosen.hosting.regions:
         cautions.append(f"Whether {requirement.region} has it is not in the catalogue: look before you rely on it.")
     return cautions
+
+
+def _surer(fitting: Sequence[Option]) -> str:
+    """The best option whose whole interval keeps the bound."""
+    for one in fitting:
+        if one.plan and one.plan.is_sure:
+            return f" {one.hosting.title} keeps it even there, for {one.plan.usd:,.0f} USD a month."
+    return ""
