@@ -139,7 +139,7 @@ class _Time:
 def _at_threads(by_threads: Mapping[int, Point], law: Amdahl | None, threads: int) -> _Time | None:
     """The point itself where that thread count was measured, else the nearest with Amdahl's factor."""
     if point := by_threads.get(threads):
-        return _Time(point, 1.0, 1.0, 1.0, f"{threads} thread{'s' * (threads > 1)} measured here;")
+        return _Time(point, 1.0, 1.0, 1.0, f"{threads} thread{'s' * (threads > 1)} measured;")
     if law is None:
         return None
     point = by_threads[max(by_threads)]
@@ -200,12 +200,14 @@ def _from_claims(hosting: Hosting, asked: str, evidence: Evidence) -> Iterator[C
 
 
 def _known_point(asked: str, evidence: Evidence, variant: str, scale: float | None) -> Point | None:
-    """One point of that variant and scale, for its model, memory and accuracy."""
-    for measurement in evidence.newest():
-        for point in measurement.points:
-            if asked in (point.family, point.model) and (point.variant, point.scale) == (variant, scale):
-                return point
-    return None
+    """One point of that variant and scale, for its model and memory; one whose accuracy is known where any is."""
+    found = [
+        point
+        for measurement in evidence.newest()
+        for point in measurement.points
+        if asked in (point.family, point.model) and (point.variant, point.scale) == (variant, scale)
+    ]
+    return next((point for point in found if evidence.accuracy(point)[0] is not None), found[0] if found else None)
 
 
 def _own(hosting: Hosting, times_ms: Sequence[float], threads: int, known: "_Known") -> Candidate:

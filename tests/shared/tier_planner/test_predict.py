@@ -37,7 +37,7 @@ def test_more_threads_follow_amdahl() -> None:
     )
     assert {one.evidence for one in by_threads.values()} == {PREDICTED}
     assert {threads: one.slots for threads, one in by_threads.items()} == {1: 8, 2: 4, 4: 2, 8: 1}
-    assert "2 threads measured here" in by_threads[2].why
+    assert "2 threads measured;" in by_threads[2].why
     assert "8 threads by Amdahl from 1, 2 (serial share 0.10" in by_threads[8].why
 
 
