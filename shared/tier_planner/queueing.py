@@ -98,7 +98,8 @@ def _alone(gaps: Sequence[float], services: Sequence[float], load: float) -> lis
     """One server: what is left of the work when the next arrives (Lindley)."""
     times, left = [], 0.0
     for gap, service in zip(gaps, services, strict=True):
-        left = max(0.0, left - gap / load) + service
+        rest = left - gap / load
+        left = rest + service if rest > 0.0 else service
         times.append(left)
     return times
 
@@ -107,7 +108,8 @@ def _together(due: Iterable[float], services: Sequence[float], servers: int) -> 
     """Several servers, one line: whoever is free first takes the next. `due` in the unit of `services`."""
     free_at, times = [-math.inf] * servers, []
     for now, service in zip(due, services, strict=True):
-        done = max(now, free_at[0]) + service
+        free = free_at[0]
+        done = (free if free > now else now) + service  # noqa: FURB136 - max() takes half the time of this loop
         heapq.heapreplace(free_at, done)
         times.append(done - now)
     return times
