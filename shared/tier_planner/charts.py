@@ -9,6 +9,7 @@ WIDTH, HEIGHT = 760.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 225.0, 18.0, 48.0
 """Room around the plot; on the right stand the names of the lines."""
 LABEL_APART = 17.0
+LABEL_WIDTH = 46.0
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,11 @@ def _line(x: Axis, y: Axis, line: Line, number: int) -> str:
             f'<circle cx="{across:.1f}" cy="{up:.1f}" r="3.2"><title>{escape(note)}</title></circle>'
             for (across, up), note in zip(places, notes, strict=True)
         ]
-    parts += [
-        f'<text class="label" x="{across + 7:.1f}" y="{up + 14:.1f}">{escape(words)}</text>'
-        for (across, up), words in zip(places, line.labels, strict=False)
-    ]
+    for (across, up), words in zip(places, line.labels, strict=False):
+        left = across > x.end - LABEL_WIDTH  # no room between the plot and the names
+        anchor, aside = ("end", -8) if left else ("start", 7)
+        place = f'x="{across + aside:.1f}" y="{up + 15:.1f}" text-anchor="{anchor}"'
+        parts.append(f'<text class="label" {place}>{escape(words)}</text>')
     return "".join([*parts, "</g>"])
 
 

@@ -159,7 +159,7 @@ def _row(one: Option, *, is_chosen: bool) -> str:
         (str(one.hosting.managed), "", ""),
     ]
     name = f'<td title="{escape(one.hosting.managed_why)}">{escape(one.hosting.title)}</td>'
-    cells = [name, f"<td>{escape(candidate.named())}</td>", *(_number(*number) for number in numbers)]
+    cells = [name, f'<td class="choice">{escape(candidate.named())}</td>', *(_number(*number) for number in numbers)]
     return f"<tr{' class=chosen' if is_chosen else ''}>{''.join(cells)}</tr>"
 
 
