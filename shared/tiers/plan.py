@@ -3,7 +3,6 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from tier_planner.tables import TableError
 _SHARED = Path(__file__).resolve().parents[1]
 CONFIG = _SHARED / "config"
 RECORDS = _SHARED / "records"
+MODELS = _SHARED / "models"
 DONE, NONE_FITS, CANNOT_RUN = 0, 1, 2
 
 
@@ -39,6 +39,7 @@ def add_parsers(commands: Any) -> None:
         else:
             plan.add_argument(f"--{key}", type=float if key in NUMBERS else str, help=said)
     plan.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help="what was measured")
+    plan.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="whose files a package must hold")
     plan.add_argument("--config", type=Path, default=CONFIG, metavar="DIR", help="hosting.toml and prices.toml")
     shape = plan.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="the answer as JSON")
@@ -68,7 +69,8 @@ def _answer(options: Namespace) -> int:
     requirement = read_requirement(options.file, given)
     prices = read_prices(options.config / "prices.toml")
     hostings = read_hostings(options.config / "hosting.toml", prices)
-    evidence = replace(read_evidence(options.records), claims=requirement.claims)
+    weights_mib = {path.parent.name: path.stat().st_size / 2**20 for path in options.models.glob("*/*.onnx")}
+    evidence = replace(read_evidence(options.records), claims=requirement.claims, weights_mib=weights_mib)
     found = recommend(requirement, hostings, evidence, prices, datetime.now(UTC).date())
     if options.emit:
         sys.stdout.write(azd_text(found))
@@ -80,12 +82,12 @@ def _answer(options: Namespace) -> int:
     return DONE if found.chosen else NONE_FITS
 
 
-def read_evidence(folder: Path, weights_mib: Mapping[str, float] | None = None) -> Evidence:
+def read_evidence(folder: Path) -> Evidence:
     """Every measurement and load test record in a folder; other JSON files there are passed over. Raises TableError."""
     files = sorted(folder.glob("*.json"))
     measurements = tuple(read_measurement(path) for path in files if is_measurement(path))
     records = tuple(read_record(path) for path in files if _is_record(path))
-    return Evidence(measurements, records, weights_mib=weights_mib or {})
+    return Evidence(measurements, records)
 
 
 def _is_record(path: Path) -> bool:

@@ -97,6 +97,12 @@ def test_too_little_memory_is_a_reason() -> None:
     assert reason(found, "function-512") == ("memory", "small needs 700 MiB, there are 512")
 
 
+def test_a_model_larger_than_a_package_is_a_reason() -> None:
+    found = decided(replace(ASKED, model="rows"), evidence=replace(EVIDENCE, weights_mib={"rows-small": 900.0}))
+    assert reason(found, "function-2048") == ("wall", "the model has 900 MiB, a package at most 800")
+    assert by_name(found)["container-2"].plan
+
+
 def test_an_accuracy_that_was_not_measured_is_unknown_not_missed() -> None:
     bare = tuple(replace(point, accuracy=None) for point in rows().points)
     found = decided(replace(ASKED, model="rows"), evidence=Evidence((replace(rows(), points=bare),)))
