@@ -1,7 +1,6 @@
 """The planner against the load test: one setting of a tiny detector, from its measurement to the written table."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tier_planner.predict import candidates
 
 from loadtest.validate_plan import chosen, here, main, typical_seed
 from tests.synthetic import boards, measurement, picture_point
+from tests.tiers import free_port
 
 
 def test_a_setting_names_its_candidate() -> None:
@@ -47,10 +47,7 @@ def test_one_setting_from_measurement_to_table(tmp_path: Path, capsys: pytest.Ca
     point = picture_point("n", 0.25, 1, faster=0.05, family="board-defects")
     write_measurement(source, measurement([point]))
     arguments = ["--measurement", str(source), "--setting", "n:0.25:1:1", "--loads", "0.5", "--seconds", "6"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert main([*arguments, "--port", str(port), "--out", str(out)]) == 1
+    assert main([*arguments, "--port", str(free_port()), "--out", str(out)]) == 1
     document = json.loads(out.read_text())
     (row,) = document["rows"]
     assert (row["model"], row["threads"], row["slots"], row["errors"]) == ("board-defects-n", 1, 1, 0)
