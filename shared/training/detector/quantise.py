@@ -128,12 +128,13 @@ def decisive_seed(model: Answer, output: DetectionOutput) -> int:
     score, iou = _GOLDEN_TOLERANCE["score"], _GOLDEN_IOU_MARGIN
     for seed in range(GOLDEN_SEED, GOLDEN_SEED + _GOLDEN_TRIES):
         pixels = read_picture(golden_picture(seed))
-        counts = {
+        counts = (
             len(run(model, pixels, score_min=output.score_min + up * score, iou_max=output.iou_max + wide * iou).boxes)
-            for up in (-1, 1)
-            for wide in (-1, 1)
-        }
-        if len(counts) == 1 and counts.pop() >= _GOLDEN_LEAST:
+            for up in (1, -1)
+            for wide in (1, -1)
+        )
+        sure = next(counts)
+        if sure >= _GOLDEN_LEAST and all(count == sure for count in counts):
             return seed
     raise SystemExit(f"on {_GOLDEN_TRIES} boards the float model was always in doubt: is it trained?")
 
