@@ -10,6 +10,7 @@ list. Each picture goes through all methods in turn, whose order rotates, in one
 import argparse
 import dataclasses
 import io
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,9 +30,9 @@ from sahi.models.base import DetectionModel
 from sahi.predict import get_sliced_prediction
 from sahi.prediction import ObjectPrediction
 
-from training.evaluate import MODELS, SCORE_MIN, Sample, Score, make_samples, open_detector, score
+from training.evaluate import MODELS, Sample, make_samples, open_detector, score
+from training.scoring import SCORE_MIN, Detections, Score
 
-Detections = list[dict[str, Any]]
 Method = Callable[[bytes], Detections]
 """A picture's bytes to what is on it, each a label, a score and a box in pixels of the picture."""
 
@@ -236,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--height", type=int, default=2160)
     parser.add_argument("--repeats", type=int, default=3, help="timed runs a board and way")
     options = parser.parse_args(arguments)
+    logging.getLogger("sahi").setLevel(logging.ERROR)  # it would say of each picture that it changed to NMS
     folder = options.models / options.model
     samples = make_samples(options.boards, options.width, options.height)
     serving = read_manifest(folder).output

@@ -13,7 +13,8 @@ from inference_core.detection import DetectionPipeline
 from inference_core.manifest import read_manifest
 from inference_core.session import Session
 from training.compare_sahi import OURS, Slicing, Trial, compare, methods, table
-from training.evaluate import Sample, Score, make_samples
+from training.evaluate import Sample, make_samples
+from training.scoring import Score
 
 from tests.models import detection_model, squares_picture
 
