@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup trial compose-trial test conformance fuzz soak overload deadline-sweep audit chaos figures-jobs azurite check infra-check lock train evaluate clean
+.PHONY: help setup trial compose-trial test conformance fuzz soak overload deadline-sweep audit chaos figures-jobs azurite check infra-check lock train evaluate compare-sahi clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -86,6 +86,16 @@ train: $(READY) ## make the models again (a minute for the tables; PyTorch and o
 
 evaluate: $(READY) ## measure the detectors' accuracy again and write it into their model.toml
 	$(BIN)/python -m training.evaluate --write
+
+compare-sahi: build/compare/.ready ## our tiling against SAHI's: accuracy and time on the same boards, model and session
+	build/compare/bin/python -m pytest -q tests/shared/training/test_compare_sahi.py
+	build/compare/bin/python -m training.compare_sahi
+
+build/compare/.ready: pyproject.toml
+	$(PYTHON) -m venv build/compare
+	build/compare/bin/pip install --quiet --disable-pip-version-check --upgrade pip # older ones know no dependency groups
+	build/compare/bin/pip install --quiet --group compare --editable '.[cpu]'
+	@touch $@
 
 clean: ## remove what was built
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

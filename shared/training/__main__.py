@@ -9,6 +9,7 @@ python -m training.detector.train --help       the board-defects detectors (need
 python -m training.detector.export --help      a trained detector to ONNX
 python -m training.detector.quantise --help    its int8 variant
 python -m training.evaluate --help             a detector's accuracy on boards it never saw
+make compare-sahi                              the same through SAHI's tiling, and how long both take
 """
 
 if __name__ == "__main__":
