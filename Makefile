@@ -69,13 +69,13 @@ conformance: $(READY) ## every client against every tier, feature by feature, an
 infra-check: $(READY) ## what can be checked of the deployment without Azure
 	$(BIN)/python -m infra check
 
-lock: ## resolve the requirement files again (needs uv)
+lock: ## resolve the requirement files again (needs uv); UPGRADE=--upgrade moves to newer versions
 	uv pip compile pyproject.toml --extra cpu --extra http --extra functions --extra jobs-azure --group load --group dev --group train $(LOCK) -o requirements/dev.txt
 	uv pip compile pyproject.toml --extra cpu --extra http $(LOCK) -o requirements/container.txt
 	uv pip compile pyproject.toml --extra cpu --extra http --extra jobs-azure $(LOCK) -o requirements/container-azure.txt
 	uv pip compile pyproject.toml --extra gpu --extra http $(LOCK) -o requirements/gpu.txt
 	uv pip compile pyproject.toml --extra cpu --extra functions $(LOCK) -o requirements/functions.txt
-LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q --upgrade
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q $(UPGRADE)
 
 train: $(READY) ## make the models again (a minute for the tables; PyTorch and over an hour for the detector)
 	$(BIN)/python -m training.tabular
