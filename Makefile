@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup trial compose-trial test conformance fuzz soak overload deadline-sweep audit chaos figures-jobs azurite check infra-check lock train evaluate clean
+.PHONY: help setup trial compose-trial test conformance fuzz soak overload deadline-sweep audit chaos figures-jobs azurite check infra-check lock train evaluate compare-sahi clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -69,13 +69,13 @@ conformance: $(READY) ## every client against every tier, feature by feature, an
 infra-check: $(READY) ## what can be checked of the deployment without Azure
 	$(BIN)/python -m infra check
 
-lock: ## resolve the requirement files again (needs uv)
+lock: ## resolve the requirement files again (needs uv); UPGRADE=--upgrade moves to newer versions
 	uv pip compile pyproject.toml --extra cpu --extra http --extra functions --extra jobs-azure --group load --group dev --group train $(LOCK) -o requirements/dev.txt
 	uv pip compile pyproject.toml --extra cpu --extra http $(LOCK) -o requirements/container.txt
 	uv pip compile pyproject.toml --extra cpu --extra http --extra jobs-azure $(LOCK) -o requirements/container-azure.txt
 	uv pip compile pyproject.toml --extra gpu --extra http $(LOCK) -o requirements/gpu.txt
 	uv pip compile pyproject.toml --extra cpu --extra functions $(LOCK) -o requirements/functions.txt
-LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q --upgrade
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q $(UPGRADE)
 
 train: $(READY) ## make the models again (a minute for the tables; PyTorch and over an hour for the detector)
 	$(BIN)/python -m training.tabular
@@ -86,6 +86,16 @@ train: $(READY) ## make the models again (a minute for the tables; PyTorch and o
 
 evaluate: $(READY) ## measure the detectors' accuracy again and write it into their model.toml
 	$(BIN)/python -m training.evaluate --write
+
+compare-sahi: build/compare/.ready ## our tiling against SAHI's: accuracy and time on the same boards, model and session
+	build/compare/bin/python -m pytest -q tests/shared/training/test_compare_sahi.py
+	build/compare/bin/python -m training.compare_sahi
+
+build/compare/.ready: pyproject.toml
+	$(PYTHON) -m venv build/compare
+	build/compare/bin/pip install --quiet --disable-pip-version-check --upgrade pip # older ones know no dependency groups
+	build/compare/bin/pip install --quiet --group compare --editable '.[cpu]'
+	@touch $@
 
 clean: ## remove what was built
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

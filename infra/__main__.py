@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tier_planner.objectives import read_objectives
+from tier_planner.prices import read_prices
 
 from infra.checks.report import check
 from infra.scripts.azure_load_test import write_azure_load_test
-from infra.scripts.costs import read_prices, tables
+from infra.scripts.costs import tables
 from infra.scripts.deploy import deploy, what_if
 from infra.scripts.destroy import destroy
 from infra.scripts.loadtest import function_key, loadtest

@@ -17,6 +17,8 @@ param deployFunction bool = true
 param functionSettings object = {}
 param functionAlwaysReady int = 0
 param functionInstancesMax int = 40
+@allowed([512, 2048, 4096])
+param functionMemoryMb int = 2048
 param functionBoundMs int
 
 param deployContainer bool = true
@@ -26,6 +28,8 @@ param containerMemory string = '4Gi'
 @description('Replicas at rest: 0 costs nothing and starts cold.')
 param containerReplicasMin int = 0
 param containerReplicasMax int = 10
+@description('Requests on one replica before another is started. A 4K picture takes all cores of its replica for its whole time: one that computes, one that waits.')
+param containerConcurrency int = 2
 @description('Dedicated profile such as D8, on which the app then runs; empty: Consumption.')
 param containerProfile string = ''
 param containerSettings object = {}
@@ -38,6 +42,9 @@ param jobCommand array = ['python', '-m', 'image_api.worker', '--drain']
 param deployContainerGpu bool = false
 @allowed(['Consumption-GPU-NC8as-T4', 'Consumption-GPU-NC24-A100'])
 param containerGpuProfile string = 'Consumption-GPU-NC8as-T4'
+param containerGpuReplicasMin int = 0
+param containerGpuReplicasMax int = 2
+param containerGpuConcurrency int = 8
 
 @description('The GPU image on GPU machines.')
 param deployGpu bool = false
@@ -118,6 +125,7 @@ module function 'modules/function.bicep' = if (deployFunction) {
     settings: functionSettings
     alwaysReady: functionAlwaysReady
     maximumInstances: functionInstancesMax
+    memoryMb: functionMemoryMb
   }
 }
 
@@ -144,12 +152,16 @@ module containers 'modules/container-tier.bicep' = if (useContainers) {
     memory: containerMemory
     minReplicas: containerReplicasMin
     maxReplicas: containerReplicasMax
+    concurrency: containerConcurrency
     dedicatedProfile: containerProfile
     settings: containerSettings
     deployJob: deployJob
     jobCommand: jobCommand
     deployGpu: deployContainerGpu
     gpuProfile: containerGpuProfile
+    gpuMinReplicas: containerGpuReplicasMin
+    gpuMaxReplicas: containerGpuReplicasMax
+    gpuConcurrency: containerGpuConcurrency
     gpuImage: gpuImage
     gpuSettings: gpuSettings
   }

@@ -113,7 +113,7 @@ def conduct(trial: Trial, environ: Mapping[str, str], console: Console) -> list[
         board_pictures()
     with Processes() as processes:
         started = time.monotonic()
-        running = {tier: _start_tier(trial, tier, environ, processes) for tier in ours}
+        running = {tier: _start_tier(trial, chosen[tier], environ, processes) for tier in ours}
         for tier, process in running.items():
             console.tick(f"waiting for the {tier} tier ...")
             wait_until_ready(process, trial.host(tier), trial.ready_timeout_s)
@@ -177,10 +177,13 @@ def _announce(chosen: Mapping[str, Objective], console: Console) -> None:
     console.say(f"The tiers run together and are loaded one after the other: {seconds:.0f} s of load.\n")
 
 
-def _start_tier(trial: Trial, tier: str, environ: Mapping[str, str], processes: Processes) -> Running:
+def _start_tier(trial: Trial, objective: Objective, environ: Mapping[str, str], processes: Processes) -> Running:
+    tier = objective.tier
     command = [*trial.serve, tier, "--port", str(trial.port(tier))]
+    # What is judged, unless somebody chose: a family's largest variants take seconds to warm, and memory.
+    own = {"INFERENCE_MODELS": environ.get("INFERENCE_MODELS") or objective.model}
     # Without CUDA the GPU tier starts as a declared CPU stand-in, which is never judged.
-    own = {"INFERENCE_ALLOW_CPU": "1"} if tier == "gpu" else {}
+    own |= {"INFERENCE_ALLOW_CPU": "1"} if tier == "gpu" else {}
     fault = {"INFERENCE_FAULT_DELAY_S": FAULT_DELAY_S} if tier == trial.slow else {}
     return processes.start(tier, command, trial.folder / f"{tier}.log", {**environ, **own, **fault})
 

@@ -42,8 +42,8 @@ def function_is_single_threaded(templates: Sequence[Template]) -> list[str]:
             scale = properties.get("functionAppConfig", {}).get("scaleAndConcurrency", {})
             if scale.get("triggers", {}).get("http", {}).get("perInstanceConcurrency") != 1:
                 findings.append(f"{site.where}: perInstanceConcurrency is not 1")
-            if scale.get("instanceMemoryMB") != 2048:
-                findings.append(f"{site.where}: instanceMemoryMB is not 2048, the size with one core")
+            if template.default(scale.get("instanceMemoryMB")) != 2048:
+                findings.append(f"{site.where}: instanceMemoryMB is not 2048 unless asked for, the size with one core")
             settings = named_settings(properties)
             if settings.get("PYTHON_THREADPOOL_THREAD_COUNT") != "1":
                 findings.append(f"{site.where}: PYTHON_THREADPOOL_THREAD_COUNT is not '1'")

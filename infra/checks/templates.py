@@ -47,6 +47,11 @@ class Template:
         """
         return _Resolver(self.tree.get("variables", {}), given).value(node)
 
+    def default(self, name: object) -> Any:
+        """What a parameter is when nobody gives it; anything that is no parameter as it stands."""
+        parameter = self.tree.get("parameters", {}).get(name) if isinstance(name, str) else None
+        return parameter.get("default") if parameter else name
+
     def limits(self, name: object) -> tuple[int, int] | None:
         """What a parameter's decorators let it be, where they bound it on both sides."""
         parameter = self.tree.get("parameters", {}).get(name) if isinstance(name, str) else None

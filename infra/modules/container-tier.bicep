@@ -18,12 +18,17 @@ param cpu string
 param memory string
 param minReplicas int
 param maxReplicas int
+@description('Requests on one replica before another is started.')
+param concurrency int
 param dedicatedProfile string
 param settings object
 param deployJob bool
 param jobCommand array
 param deployGpu bool
 param gpuProfile string
+param gpuMinReplicas int
+param gpuMaxReplicas int
+param gpuConcurrency int
 param gpuImage string
 param gpuSettings object
 
@@ -114,8 +119,7 @@ module app 'container-app.bicep' = if (deployApp) {
     memory: memory
     // Where executions work the queue off, the replicas take none of it themselves.
     settings: union(settings, jobSettings, { INFERENCE_JOBS_WORKERS: deployJob ? '0' : '1' })
-    // A 4K picture takes all cores of its replica for its whole time: one that computes, one that waits.
-    concurrentRequests: 2
+    concurrentRequests: concurrency
     minReplicas: minReplicas
     maxReplicas: maxReplicas
     startupPeriodSeconds: 3
@@ -161,8 +165,9 @@ module gpuApp 'container-app.bicep' = if (deployGpu) {
     cpu: gpuCpu
     memory: gpuMemory
     settings: gpuSettings
-    concurrentRequests: 8
-    maxReplicas: 2
+    concurrentRequests: gpuConcurrency
+    minReplicas: gpuMinReplicas
+    maxReplicas: gpuMaxReplicas
     startupPeriodSeconds: 30
     allowedRanges: allowedRanges
   }

@@ -14,6 +14,9 @@ param allowedRanges array
 param settings object
 @minValue(0)
 param alwaysReady int
+// 2048 MB is the size with one whole core; the second core of 4096 MB would lie idle here.
+@allowed([512, 2048, 4096])
+param memoryMb int = 2048
 // The platform takes no smaller value, and is reported not to hold HTTP bursts to it: it is no cap on costs.
 @minValue(40)
 @maxValue(1000)
@@ -119,8 +122,7 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
       }
       runtime: { name: 'python', version: '3.12' }
       scaleAndConcurrency: {
-        // 2048 MB is the size with one whole core; the second core of 4096 MB would lie idle here.
-        instanceMemoryMB: 2048
+        instanceMemoryMB: memoryMb
         maximumInstanceCount: maximumInstances
         alwaysReady: alwaysReady == 0 ? [] : [{ name: 'http', instanceCount: alwaysReady }]
         triggers: { http: { perInstanceConcurrency: 1 } }

@@ -5,7 +5,9 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from infra.scripts.costs import Prices, idle_month
+from tier_planner.prices import Prices
+
+from infra.scripts.costs import idle_month
 from infra.scripts.steps import Runner, say
 from infra.scripts.target import Target, environment_values
 

@@ -43,6 +43,17 @@ class Table:
         self._taken.add(key)
         return self._values.get(key) is not None
 
+    def value(self, key: str) -> object:
+        """Whatever stands there, for types that the other readers do not know, such as TOML's dates."""
+        return self._take(key, REQUIRED)
+
+    def boolean(self, key: str, *, default: bool | _Required = REQUIRED) -> bool:
+        """True or false."""
+        value = self._take(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, value, "must be true or false")
+        return value
+
     def text(self, key: str, default: str | _Required = REQUIRED, choices: Sequence[str] = ()) -> str:
         """A string, one of `choices` where they are given."""
         value = self._take(key, default)

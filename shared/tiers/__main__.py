@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tiers import add, jobs
+from tiers import add, jobs, plan
 from tiers.serve import TIERS, serve
 
 
@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
     jobs.add_parser(commands)
     commands.choices["jobs"].set_defaults(command=_jobs)
+
+    plan.add_parsers(commands)
     return parser
 
 

@@ -10,6 +10,7 @@ python -m training.detector.export --help      a trained detector to ONNX
 python -m training.detector.quantise --help    its int8 variant
 python -m training.detector.half --help        its float16 variant, for GPUs
 python -m training.evaluate --help             a detector's accuracy on boards it never saw
+make compare-sahi                              the same through SAHI's tiling, and how long both take
 """
 
 if __name__ == "__main__":

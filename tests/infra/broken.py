@@ -144,7 +144,7 @@ BROKEN: list[tuple[Policy, str, str, str, str]] = [
         "perInstanceConcurrency: 16",
         "perInstanceConcurrency is not 1",
     ),
-    (hosting.function_is_single_threaded, "function", "instanceMemoryMB: 2048", "instanceMemoryMB: 4096", "one core"),
+    (hosting.function_is_single_threaded, "function", "memoryMb int = 2048", "memoryMb int = 4096", "one core"),
     (
         hosting.function_is_single_threaded,
         "function",

@@ -69,7 +69,7 @@ def run(
     small = shrink(image, scale)
     with torch.no_grad():
         pixels = torch.from_numpy(_pad(small))[None, None]
-        output = model(pixels.to(next(model.parameters()).device))[0].float().cpu().numpy().T
+        output = model(pixels.to(_device(model)))[0].float().cpu().numpy().T
     scores, labels = output[:, 4:].max(axis=1), output[:, 4:].argmax(axis=1)
     keep = scores >= max(score_min, _nth_largest(scores, _MOST))
     centre, half = output[keep, :2], output[keep, 2:4] / 2
@@ -77,6 +77,11 @@ def run(
     boxes *= np.array([width / small.shape[1], height / small.shape[0]] * 2, dtype=np.float32)
     boxes = boxes.clip(0, np.array([width, height] * 2, dtype=np.float32))
     return _suppress(boxes, scores[keep], labels[keep], iou_max)
+
+
+def _device(model: Answer) -> torch.device:
+    """Where a network's weights are; what is no network takes its pictures on the CPU."""
+    return next(model.parameters()).device if isinstance(model, torch.nn.Module) else torch.device("cpu")
 
 
 def _nth_largest(values: NDArray[np.float32], count: int) -> float:

@@ -169,7 +169,10 @@ def test_nothing_is_printed_about_a_damaged_picture(capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("width", "height", "factor"), [(384, 192, 6.0), (100, 333, 5.2), (1000, 999, 15.625)])
+@pytest.mark.parametrize(
+    ("width", "height", "factor"),
+    [(384, 192, 6.0), (100, 333, 5.2), (1000, 999, 15.625), (1003, 999, 5.0)],
+)
 def test_pixels_are_shrunk_by_area_and_by_the_factor_exactly(
     width: int, height: int, factor: float, channels: int
 ) -> None:

@@ -1,0 +1,85 @@
+"""What is known of a model on a hosting: the evidence that was given, and the candidates that come out of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tier_planner.hosting import Hosting
+from tier_planner.measurements import Measurement, Point, quantile
+from tier_planner.records import Record
+from tier_planner.requirement import Claim
+
+MEASURED, PREDICTED, CLAIMED = "measured", "predicted", "claimed"
+
+
+class UnknownTime(LookupError):
+    """Nothing says how long a model takes on a hosting; the message says how to find out."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that was measured, and what the requirement's author brings."""
+
+    measurements: tuple[Measurement, ...]
+    records: tuple[Record, ...] = ()
+    """Load tests; those of a remote machine speak for the hosting that they name."""
+    claims: tuple[Claim, ...] = ()
+    weights_mib: Mapping[str, float] = field(default_factory=dict)
+    """Model -> size of its file, where it is at hand."""
+
+    def newest(self) -> list[Measurement]:
+        """The measurements, the last one first."""
+        return sorted(self.measurements, key=lambda measurement: measurement.written_at, reverse=True)
+
+    def accuracy(self, point: Point) -> tuple[float | None, str]:
+        """The newest accuracy of that model, scale and precision, whatever machine it was measured on; its metric."""
+        for measurement in self.newest():
+            for other in measurement.points:
+                if other.accuracy and key_of(other) == key_of(point):
+                    return other.accuracy.value, other.accuracy.metric
+        return None, ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One variant at one scale on one hosting with so many threads an answer."""
+
+    hosting: Hosting
+    model: str
+    variant: str
+    scale: float | None
+    """None for rows."""
+    precision: str
+    accuracy: float | None
+    metric: str
+    threads: int
+    slots: int
+    """Answers that one replica computes at once."""
+    service_ms: tuple[float, ...]
+    """Equally likely times of one answer while the other slots rest; no queue."""
+    contention: float
+    """How much longer an answer takes while every slot computes."""
+    low: float
+    high: float
+    """Interval of the times, as factors."""
+    memory_mib: float | None
+    """Of one replica with all slots busy, at most; None where it was not measured."""
+    evidence: str
+    """measured (there), predicted (from this machine), claimed (by the requirement's author)."""
+    why: str
+
+    def service_quantile_ms(self, percentile: float) -> float:
+        """The percentile of one answer without any queue."""
+        return quantile(self.service_ms, percentile / 100)
+
+    def named(self) -> str:
+        """Variant and scale as people write them."""
+        return self.variant if self.scale is None else f"{self.variant} @ {self.scale:g}"
+
+
+Key = tuple[str, float | None, str]
+"""Model, scale, precision: what an accuracy belongs to."""
+
+
+def key_of(point: Point) -> Key:
+    """What the accuracy of a point belongs to."""
+    return point.model, point.scale, point.precision

@@ -1,0 +1,141 @@
+"""What is known of a hosting: its own record first, then Amdahl and a core's speed; never a GPU from anything else."""
+
+from dataclasses import replace
+
+import pytest
+from tier_planner.candidates import CLAIMED, MEASURED, PREDICTED, Candidate, Evidence, UnknownTime
+from tier_planner.hosting import Calibration, Hosting, read_hostings
+from tier_planner.measurements import Measurement
+from tier_planner.objectives import read_objectives
+from tier_planner.predict import candidates
+from tier_planner.prices import read_prices
+from tier_planner.records import Figures, Ran, Record, Sample, Verdict
+from tier_planner.requirement import Claim
+
+from tests.conftest import PROJECT
+from tests.synthetic import KERNEL, boards, boards_on_gpu, measurement, picture_point, rows
+
+CONFIG = PROJECT / "shared" / "config"
+HOSTINGS = {one.name: one for one in read_hostings(CONFIG / "hosting.toml", read_prices(CONFIG / "prices.toml"))}
+
+
+def found(hosting: Hosting, evidence: Evidence, variant: str = "n", scale: float | None = 1.0) -> dict[int, Candidate]:
+    """By threads."""
+    asked = "rows" if scale is None else "boards"
+    every = candidates(hosting, asked, evidence)
+    return {one.threads: one for one in every if (one.variant, one.scale) == (variant, scale)}
+
+
+def middle_ms(candidate: Candidate) -> float:
+    return candidate.service_quantile_ms(50)
+
+
+def test_more_threads_follow_amdahl() -> None:
+    by_threads = found(HOSTINGS["dedicated-d8"], Evidence((boards(),)))
+    assert {threads: middle_ms(one) for threads, one in by_threads.items()} == pytest.approx(
+        {1: 1000, 2: 550, 4: 325, 8: 212.5}, rel=0.02
+    )
+    assert {one.evidence for one in by_threads.values()} == {PREDICTED}
+    assert {threads: one.slots for threads, one in by_threads.items()} == {1: 8, 2: 4, 4: 2, 8: 1}
+    assert "2 threads measured;" in by_threads[2].why
+    assert "8 threads by Amdahl from 1, 2 (serial share 0.10" in by_threads[8].why
+
+
+def test_what_is_further_from_the_measured_threads_is_less_sure() -> None:
+    by_threads = found(HOSTINGS["dedicated-d32"], Evidence((boards(),)))
+    assert by_threads[32].high > by_threads[4].high > by_threads[2].high
+    assert by_threads[2].low == pytest.approx(1 / 1.5)
+    assert by_threads[2].high == pytest.approx(1 / 0.5)
+
+
+def test_less_than_a_core_is_its_share_of_one() -> None:
+    (one,) = found(HOSTINGS["function-512"], Evidence((rows(),)), "small", None).values()
+    assert middle_ms(one) == pytest.approx(2.0 / 0.25)
+
+
+def test_a_calibration_there_replaces_the_assumption() -> None:
+    known = replace(HOSTINGS["container-1"], calibration=Calibration(KERNEL, 25.0, "measured there"))
+    (one,) = found(known, Evidence((boards(),))).values()
+    assert middle_ms(one) == pytest.approx(2000)
+    assert (one.low, one.high) == pytest.approx((1 / 1.05, 1 / 0.95))
+    other = replace(known, calibration=Calibration("another kernel", 25.0, "measured there"))
+    assert middle_ms(*found(other, Evidence((boards(),))).values()) == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("name", ["serverless-t4", "vm-nc4as-t4"])
+def test_a_gpu_without_a_record_is_unknown(name: str) -> None:
+    evidence = Evidence((boards(), boards_on_gpu("NVIDIA H100 80GB HBM3, driver 1", 100)))
+    with pytest.raises(UnknownTime, match="nothing was measured on GPU T4: run `tiers measure boards` there"):
+        candidates(HOSTINGS[name], "boards", evidence)
+
+
+def test_a_gpu_is_measured_on_its_like() -> None:
+    evidence = Evidence((boards(), boards_on_gpu("Tesla T4, driver 1", 100)))
+    (one,) = found(HOSTINGS["serverless-t4"], evidence).values()
+    assert middle_ms(one) == pytest.approx(10)
+    assert one.evidence == MEASURED
+    a10 = Evidence((boards_on_gpu("NVIDIA A100-SXM4-80GB, driver 1", 100),))
+    with pytest.raises(UnknownTime):
+        candidates(HOSTINGS["vm-nv36ads-a10"], "boards", a10)  # A10 is no A100
+    assert found(HOSTINGS["vm-nc24ads-a100"], a10)
+
+
+def test_a_browser_is_never_predicted() -> None:
+    with pytest.raises(UnknownTime, match=r"no time in a browser is known"):
+        candidates(HOSTINGS["client"], "boards", Evidence((boards(),)))
+
+
+def test_a_claim_is_shown_as_one() -> None:
+    claim = Claim("serverless-t4", "n", 1.0, 50.0, 60.0, "the vendor")
+    (one,) = found(HOSTINGS["serverless-t4"], Evidence((boards(),), claims=(claim,))).values()
+    assert (middle_ms(one), one.service_quantile_ms(95), one.evidence) == (50, 60, CLAIMED)
+    assert one.why == "not measured here: the vendor"
+    assert one.accuracy == 0.8
+
+
+def record(hosting: str, times_ms: list[float], *, is_remote: bool) -> Record:
+    objective = read_objectives(CONFIG / "slo.toml").of_tier("container")
+    samples = tuple(
+        Sample(float(at), 0.0, time_ms + 500, 200, "", {"queue": 500.0}) for at, time_ms in enumerate(times_ms)
+    )
+    return Record(
+        "2026-11-26T00:00:00+00:00",
+        Ran("container", hosting, "cpu", "boards-n", "n", 1.0, 2, ""),
+        None if is_remote else boards().machine,
+        objective,
+        Figures(2, 2, 0, 1, 1, 1, 1, 1, 1, 0),
+        Verdict("PASS", ()),
+        samples,
+    )
+
+
+def test_a_load_test_of_the_hosting_itself_wins() -> None:
+    evidence = Evidence((boards(),), (record("Container Apps 2 vCPU", [700.0, 710.0, 720.0], is_remote=True),))
+    by_threads = found(HOSTINGS["container-2"], evidence)
+    assert (middle_ms(by_threads[2]), by_threads[2].evidence) == (710, MEASURED)
+    assert "load test of 2026-11-26 there, 3 answers" in by_threads[2].why
+    assert by_threads[1].evidence == PREDICTED
+    assert found(HOSTINGS["container-4"], evidence)[2].evidence == PREDICTED
+
+
+def test_a_load_test_on_this_machine_says_nothing_of_the_hosting_that_it_plays() -> None:
+    evidence = Evidence((boards(),), (record("Container Apps 2 vCPU", [700.0], is_remote=False),))
+    assert {one.evidence for one in found(HOSTINGS["container-2"], evidence).values()} == {PREDICTED}
+
+
+def test_the_newest_measurement_of_a_variant_counts() -> None:
+    newer = replace(
+        measurement([picture_point("n", 1.0, threads, faster=2.0) for threads in (1, 2)]),
+        written_at="2026-12-01T00:00:00+00:00",
+    )
+    one = found(HOSTINGS["container-2"], Evidence((boards(), newer)))[2]
+    assert middle_ms(one) == pytest.approx(275)
+    assert middle_ms(found(HOSTINGS["container-2"], Evidence((newer, boards())))[2]) == pytest.approx(275)
+
+
+def test_answers_beside_each_other_take_longer_as_measured() -> None:
+    point = replace(picture_point("n", 1.0, 1), callers=2, throughput_per_s=2 / 1.3)
+    crowded: Measurement = measurement([point, picture_point("n", 1.0, 2)])
+    by_threads = found(HOSTINGS["container-2"], Evidence((crowded,)))
+    assert by_threads[1].contention == pytest.approx(1.3)
+    assert by_threads[2].contention == 1
