@@ -23,7 +23,19 @@ def this_machine() -> Machine:
         memory_mib=int(_field(MEMINFO, "MemTotal").removesuffix("kB") or 0) // 1024 or None,
         system=f"{platform.system()} {platform.release()}",
         versions={"python": platform.python_version(), **_package_versions()},
+        gpu=_gpu(),
     )
+
+
+def _gpu() -> str | None:
+    """Name and driver of the first GPU, as the driver's own tool says them."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 - ours
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = [] if done.returncode else done.stdout.splitlines()
+    return ", driver ".join(lines[0].split(", ")) if lines else None
 
 
 def git_commit(folder: Path) -> str:

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 when it did what was asked, 1 when a target was missed, 2 when it could not run."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command is not _trial:
+    if rest and options.command not in (_trial, _measure, _chart):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     command: Callable[[argparse.Namespace, list[str]], int] = options.command
     return command(options, rest)
@@ -38,6 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     trial = commands.add_parser("trial", help="start every tier, load each, say which met its target", add_help=False)
     trial.set_defaults(command=_trial)
 
+    measure = commands.add_parser(
+        "measure", help="how long each variant, scale and thread count takes here, how good it is", add_help=False
+    )
+    measure.set_defaults(command=_measure)
+
+    chart = commands.add_parser("chart", help="accuracy over response time, drawn from records", add_help=False)
+    chart.set_defaults(command=_chart)
+
     jobs.add_parser(commands)
     commands.choices["jobs"].set_defaults(command=_jobs)
     return parser
@@ -56,6 +64,18 @@ def _trial(_: argparse.Namespace, rest: list[str]) -> int:
     from loadtest.trial import main as trial  # noqa: PLC0415
 
     return trial(rest, os.environ)
+
+
+def _measure(_: argparse.Namespace, rest: list[str]) -> int:
+    from tier_measure.measure import main as measure  # noqa: PLC0415 - as above
+
+    return measure(rest)
+
+
+def _chart(_: argparse.Namespace, rest: list[str]) -> int:
+    from tier_measure.chart import main as chart  # noqa: PLC0415 - as above
+
+    return chart(rest)
 
 
 if __name__ == "__main__":

@@ -12,29 +12,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from inference_core.cpu import usable_cores
 from inference_core.detection import DetectionPipeline
 from inference_core.manifest import DetectionOutput, read_manifest
 from inference_core.registry import read_manifests
 from inference_core.session import Session
-from numpy.typing import NDArray
 from PIL import Image
 
 from training.boards import LABELS, LOOKS, Board, make_board
+from training.scoring import SCORE_MIN, Detections, Score, Truth, scale_key, score_detections
 from training.seeds import EVALUATION_START, require_evaluation
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 SCALES = (1.0, 0.5, 0.25)
 JPEG_QUALITY = 90
-SCORE_MIN = 0.01
-"""Average precision integrates over all scores, so boxes far below the serving threshold count too."""
-SMALL_PX = 32
-"""COCO's border between small and medium: an area of 32 x 32 px."""
-BOXES_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -43,19 +35,6 @@ class Sample:
 
     body: bytes
     board: Board
-
-
-@dataclass(frozen=True)
-class Score:
-    """Accuracy over a set of boards, 0..1: average precision over labels; precision and recall of what the service
-    reports, boxes from the serving threshold on, at IoU 0.5 and with the right label.
-    """
-
-    map_50: float
-    map_50_95: float
-    precision: float
-    recall_small: float
-    recall_large: float
 
 
 def make_samples(count: int, width: int, height: int, first_seed: int = EVALUATION_START) -> list[Sample]:
@@ -78,7 +57,7 @@ def open_detector(folder: Path, *, score_min: float = SCORE_MIN) -> DetectionPip
     return DetectionPipeline(manifest, session, pixels_max=1 << 30)
 
 
-def find(pipeline: DetectionPipeline, samples: Sequence[Sample], scale: float) -> list[list[dict[str, Any]]]:
+def find(pipeline: DetectionPipeline, samples: Sequence[Sample], scale: float) -> list[Detections]:
     """The detections of each sample, in pixels of the whole picture."""
     found = []
     for index, sample in enumerate(samples, 1):
@@ -88,100 +67,22 @@ def find(pipeline: DetectionPipeline, samples: Sequence[Sample], scale: float) -
     return found
 
 
-def score(samples: Sequence[Sample], found: Sequence[list[dict[str, Any]]], serving_score_min: float) -> Score:
-    """COCO's average precision of `found` against the boards' own boxes."""
-    result = COCOeval_faster(_truth(samples), None, "bbox", print_function=lambda *_: None)
-    result.cocoDt = result.cocoGt.loadRes(_results(found))
-    result.params.maxDets = [BOXES_MAX]
-    result.params.areaRng = [[0, 1e10]]
-    result.params.areaRngLbl = ["all"]
-    result.evaluate()
-    result.accumulate()
-    precision = np.asarray(result.eval["precision"])  # [IoU thresholds, recalls, labels, areas, limits]
-    reported = [[d for d in detections if d["score"] >= serving_score_min] for detections in found]
-    return Score(_mean(precision[0]), _mean(precision), _precision(samples, reported), *_recall(samples, reported))
+def score(samples: Sequence[Sample], found: Sequence[Detections], serving_score_min: float) -> Score:
+    """How well `found` agrees with the boards' own boxes."""
+    return score_detections([truth_of(sample.board) for sample in samples], found, LABELS, serving_score_min)
 
 
-def _mean(precision: NDArray[np.float64]) -> float:
-    present = precision[precision > -1]  # COCO marks labels without any object by -1
-    return float(present.mean()) if present.size else float("nan")
-
-
-def _truth(samples: Sequence[Sample]) -> COCO:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, sample in enumerate(samples, 1):
-        height, width = sample.board.pixels.shape
-        images.append({"id": image_id, "width": width, "height": height})
-        for box, label in zip(sample.board.boxes.tolist(), sample.board.labels.tolist(), strict=True):
-            x1, y1, x2, y2 = box
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": label + 1,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                }
-            )
-    categories = [{"id": index, "name": label} for index, label in enumerate(LABELS, 1)]
-    return COCO({"images": images, "annotations": annotations, "categories": categories})
-
-
-def _results(found: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    results = []
-    for image_id, detections in enumerate(found, 1):
-        for detection in detections:
-            x1, y1, x2, y2 = detection["box"]
-            results.append(
-                {
-                    "image_id": image_id,
-                    "category_id": LABELS.index(detection["label"]) + 1,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "score": detection["score"],
-                }
-            )
-    # An empty list is refused by the library; one box of no weight on no object changes no figure.
-    return results or [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.0}]
-
-
-def _precision(samples: Sequence[Sample], reported: Sequence[list[dict[str, Any]]]) -> float:
-    """Share of the reported boxes that lie on a defect of their label."""
-    hits = []
-    for sample, detections in zip(samples, reported, strict=True):
-        for detection in detections:
-            same = sample.board.boxes[sample.board.labels == LABELS.index(detection["label"])]
-            hits.append(len(same) > 0 and _best_overlap(np.array(detection["box"]), same) >= 0.5)
-    return float(np.mean(hits)) if hits else float("nan")
-
-
-def _recall(samples: Sequence[Sample], reported: Sequence[list[dict[str, Any]]]) -> tuple[float, float]:
-    """Share of the defects below and from 32 x 32 px that are reported with the right label."""
-    hits: dict[bool, list[bool]] = {True: [], False: []}
-    for sample, detections in zip(samples, reported, strict=True):
-        for box, label in zip(sample.board.boxes, sample.board.labels, strict=True):
-            same = [d["box"] for d in detections if d["label"] == LABELS[int(label)]]
-            side = box[2:] - box[:2]
-            hits[bool(side.prod() < SMALL_PX**2)].append(bool(same) and _best_overlap(box, np.array(same)) >= 0.5)
-    small, large = (float(np.mean(hits[key])) if hits[key] else float("nan") for key in (True, False))
-    return small, large
-
-
-def _best_overlap(box: NDArray[Any], others: NDArray[Any]) -> float:
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = (high - low).clip(min=0).prod(axis=1)
-    areas = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1)
-    return float((shared / (areas - shared)).max())
+def truth_of(board: Board) -> Truth:
+    """What is on a board, for the scoring."""
+    height, width = board.pixels.shape
+    return Truth(width, height, board.boxes, board.labels)
 
 
 def write_accuracy(folder: Path, scores: dict[float, Score], data: str, count: int, command: str) -> None:
     """Replace the `[accuracy]` part of `model.toml`, its last one, by what was just measured."""
     path = folder / "model.toml"
     full = scores[1.0]
-    more = {"map_50_95": full.map_50_95, "precision": full.precision}
-    more |= {"recall_small": full.recall_small, "recall_large": full.recall_large}
-    more |= {f"map_50_scale_{scale:g}".replace(".", "_"): s.map_50 for scale, s in scores.items() if scale != 1.0}
+    more = full.more() | {scale_key(scale): s.map_50 for scale, s in scores.items() if scale != 1.0}
     lines = [
         "[accuracy]",
         'metric = "mAP@0.5"',

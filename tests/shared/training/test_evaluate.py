@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from inference_core.manifest import read_manifest
 from training.boards import LABELS
-from training.evaluate import Sample, Score, make_samples, score, write_accuracy
+from training.evaluate import Sample, make_samples, score, write_accuracy
+from training.scoring import Score
 from training.seeds import EVALUATION_START
 
 from tests.models import detection_model
