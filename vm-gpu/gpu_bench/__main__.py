@@ -19,6 +19,7 @@ from gpu_bench.points import measurement_of
 from gpu_bench.record import FAILED, read_bench
 from gpu_bench.run import SHARES, Order, run
 from gpu_bench.summary import summary
+from loadtest.machine import git_commit
 from loadtest.paths import MODELS, ROOT
 from loadtest.processes import interrupt
 
@@ -55,8 +56,15 @@ def main(arguments: Sequence[str]) -> int:
         board_count=options.boards,
         load_s=options.load_s,
     )
-    sections = tuple(name for name in SHARES if name in options.sections.split(","))
-    bench = run(Order(plan, sections, options.budget_s, options.out, " ".join(arguments)), os.environ)
+    order = Order(
+        plan=plan,
+        sections=tuple(name for name in SHARES if name in options.sections.split(",")),
+        budget_s=options.budget_s,
+        out=options.out,
+        command=f"python3 vm-gpu/bench.py {' '.join(arguments)}".rstrip(),
+        commit=options.commit or git_commit(ROOT),
+    )
+    bench = run(order, os.environ)
     if measurement := measurement_of(bench, read_manifests(options.models)):
         write_measurement(options.out.with_suffix(".measurement.json"), measurement)
     sys.stdout.write("\n" + summary(bench))
@@ -74,7 +82,7 @@ def section(name: str, plan: str, share_s: str) -> None:
         SECTIONS[name](context)
     except Exception as error:  # whatever it is, the other sections are still worth their time
         traceback.print_exc()
-        context.end(f"{type(error).__name__}: {error}")
+        context.end(error)
     else:
         context.end()
     sys.stdout.flush()
@@ -91,13 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sections", default=",".join(SHARES), metavar="A,B", help="default: %(default)s")
     parser.add_argument("--budget-s", type=float, default=220.0, metavar="S", help="for all; default: %(default)s")
-    parser.add_argument("--batches", default="16,1,64,4,32,8,2", metavar="N,N", help="in this order; %(default)s")
-    parser.add_argument("--window-s", type=float, default=2.0, metavar="S", help="one row; default: %(default)s")
+    parser.add_argument("--batches", default="32,1,64,16,8,4,2", metavar="N,N", help="in this order; %(default)s")
+    parser.add_argument("--window-s", type=float, default=1.5, metavar="S", help="one row; default: %(default)s")
     parser.add_argument("--load-s", type=float, default=15.0, metavar="S", help="one rate; default: %(default)s")
     parser.add_argument("--boards", type=int, default=32, metavar="N", help="for accuracy; default: %(default)s")
     parser.add_argument("--picture", default="3840x2160", metavar="WxH", help="pixels; default: %(default)s")
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="default: %(default)s")
     parser.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help="for pictures and logs")
+    parser.add_argument("--commit", default="", metavar="ID", help="what is checked out, where git cannot say it")
     parser.add_argument("--summary", type=Path, metavar="RECORD", help="print a record as tables, measure nothing")
     return parser
 

@@ -13,14 +13,19 @@ from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.registry import read_manifests
 from inference_core.session import Provider
 
-from gpu_bench.record import CUT, DONE
+from gpu_bench.record import CUT, DONE, FAILED, SKIPPED
 from gpu_bench.rows import Row
 from loadtest.answers import CAUSE_MAX
 
 IMPORTANCE = ("n", "l", "s", "m", "x")
 """The smallest and the largest variant first: a run that is cut short has them."""
+PRIMARY = 2
 PRECISIONS = {"fp16": "float16", "int8": "int8"}
 FLOAT32 = "float32"
+
+
+class NotHere(RuntimeError):
+    """A section cannot be measured on this machine; the message says what it lacks."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +88,30 @@ class Context:
         sys.stdout.write(shown(row) + "\n")
         sys.stdout.flush()
 
-    def end(self, failed: str = "") -> None:
-        """Keep how the section ended. `failed` is the error that ended it."""
-        reason = failed or (f"no time for {', '.join(self.left_out)}" if self.left_out else "")
-        self._write({"end": {"state": "failed" if failed else CUT if self.left_out else DONE, "reason": reason}})
+    def end(self, error: Exception | None = None) -> None:
+        """Keep how the section ended. `error` is what ended it early."""
+        if error is None:
+            state, reason = DONE, ""
+            if self.left_out:
+                state, reason = CUT, f"no time for {', '.join(self.left_out)}"
+        elif isinstance(error, NotHere):
+            state, reason = SKIPPED, str(error)
+        else:
+            state, reason = FAILED, f"{type(error).__name__}: {error}"
+        self._write({"end": {"state": state, "reason": reason}})
 
     def _write(self, entry: dict[str, Any]) -> None:
         with self.rows_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
     def models(self, precisions: Sequence[str] = (FLOAT32, "float16")) -> list[Manifest]:
-        """The detectors to measure, the most important first; float32 before the others of its variant."""
+        """The detectors to measure, the most important first: `n` and `l` in each precision, then the others."""
         found = [
             manifest
             for manifest in read_manifests(Path(self.plan.models))
             if manifest.task == "detection" and precision_of(manifest) in precisions
         ]
-        return sorted(found, key=lambda manifest: (_rank(manifest), precisions.index(precision_of(manifest))))
+        return sorted(found, key=lambda manifest: _order(manifest, precisions))
 
     def pictures(self, suffix: str = "jpg") -> list[bytes]:
         """The pictures as bytes of files; `bmp` are the same ones with nothing to decompress."""
@@ -116,9 +128,18 @@ def plain_variant(manifest: Manifest) -> str:
     return manifest.variant.partition("-")[0]
 
 
+def is_primary(manifest: Manifest) -> bool:
+    """Whether it is one of the two variants that the goals are about; the others get fewer rows."""
+    return _rank(manifest) < PRIMARY
+
+
 def _rank(manifest: Manifest) -> int:
     variant = plain_variant(manifest)
     return IMPORTANCE.index(variant) if variant in IMPORTANCE else len(IMPORTANCE)
+
+
+def _order(manifest: Manifest, precisions: Sequence[str]) -> tuple[bool, int, int]:
+    return not is_primary(manifest), precisions.index(precision_of(manifest)), _rank(manifest)
 
 
 def parts(manifest: Manifest) -> tuple[ImageInput, DetectionOutput]:

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from inference_core.detection import DetectionPipeline
-from inference_core.errors import ProviderError
 from inference_core.manifest import Manifest
 from training.seeds import EVALUATION_START
 
-from gpu_bench.context import FLOAT32, Context, parts, plain_variant, precision_of
+from gpu_bench.context import FLOAT32, Context, NotHere, parts, plain_variant, precision_of
 from gpu_bench.rows import AccuracyRow, EqualityRow
 from gpu_bench.tier import alone_pipeline, score_from, shared_pipeline
 
@@ -89,13 +88,13 @@ def _apart_px(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 
 def run_accuracy(context: Context) -> None:
-    """Average precision of the tier's answers on boards whose defects are known. Raises ProviderError where the
+    """Average precision of the tier's answers on boards whose defects are known. Raises NotHere where the
     library that scores is not installed.
     """
     try:
         from training.evaluate import Sample, make_samples, score  # noqa: PLC0415 - it needs faster-coco-eval
     except ImportError as error:
-        raise ProviderError(f"Accuracy needs the wheel faster-coco-eval: {error}.") from None
+        raise NotHere(f"Accuracy needs the wheel faster-coco-eval: {error}.") from None
     width, height = context.plan.picture_px
     seeds = [EVALUATION_START + number for number in range(context.plan.board_count)]
     samples: list[Sample] = []

@@ -11,7 +11,7 @@ from tier_planner.tables import SHOWN_MAX
 
 from gpu_bench import gpu
 from gpu_bench.bare import BareLoop, nodes_by_provider
-from gpu_bench.context import Context
+from gpu_bench.context import Context, is_primary
 from gpu_bench.rows import FactRow
 from gpu_bench.tier import real_tiles
 
@@ -37,7 +37,7 @@ def run(context: Context) -> None:
     for name, value in (*_machine(), *_runtime()):
         context.add(FactRow(name, value))
     body = context.pictures()[0]
-    for index, manifest in enumerate(context.models()):
+    for index, manifest in enumerate(filter(is_primary, context.models())):
         if index and not context.fits(MODEL_S, manifest.name):
             continue
         try:
@@ -50,7 +50,7 @@ def run(context: Context) -> None:
 
 
 def _machine() -> Iterator[tuple[str, str]]:
-    for name, value in gpu.ask(*GPU_FACTS).items():
+    for name, value in gpu.Question(*GPU_FACTS).values().items():
         yield f"gpu.{name}", value
     yield "python", platform.python_version()
 

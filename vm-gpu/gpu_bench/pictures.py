@@ -14,6 +14,8 @@ from loadtest.pictures import FIRST_SEED, JPEG_QUALITY
 
 def make_pictures(folder: Path, count: int, picture_px: tuple[int, int]) -> str:
     """Draw `count` boards of `picture_px` (width, height) into `folder`; says in words what one is."""
+    for old in folder.glob("board-*"):
+        old.unlink()
     with ProcessPoolExecutor(min(usable_cores(), count)) as pool:
         sizes = list(pool.map(_make, repeat(folder), range(count), repeat(picture_px)))
     width, height = picture_px

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from threading import Lock
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 
 from inference_core.detection import DetectionPipeline
 from inference_core.manifest import Manifest
 from inference_core.results import Prediction
 from tier_planner.measurements import quantile
 
-from gpu_bench.context import Context, parts, plain_variant, precision_of
+from gpu_bench import gpu
+from gpu_bench.context import Context, is_primary, parts, plain_variant, precision_of
 from gpu_bench.rows import PipelineRow
 from gpu_bench.tier import alone_pipeline, batch_size, shared_pipeline, tile_count
 
@@ -23,7 +24,11 @@ OPEN_S = 4.0
 """What opening and warming a model may take besides its rows."""
 WARM_SHARE = 0.25
 """Of a row's window, before it."""
+BUSY_SHARE = 0.6
+"""Of a row's window, after which the driver is asked: it looks back by up to a second."""
 LATENCIES_MAX = 200
+FEW = 2
+"""Rows of a variant that the goals are not about."""
 UNBATCHED = "n"
 """The variant whose gain from batches is judged: one tile of it is the least work for a GPU."""
 
@@ -36,6 +41,7 @@ class Tally:
     stages_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     pictures_per_s: float = 0.0
     cores_busy: float = 0.0
+    gpu_busy: float | None = None
 
     def medians_ms(self) -> dict[str, float]:
         """The median of each stage."""
@@ -58,13 +64,8 @@ def _rows(
 ) -> None:
     many = context.callers
     # In the order of importance: what the time does not suffice for is left out from the end.
-    for way, callers, scale in (
-        ("jpeg", many, 1.0),
-        ("jpeg", 1, 1.0),
-        ("bmp", many, 1.0),
-        ("jpeg", 1, 0.5),
-        ("jpeg", many, 0.5),
-    ):
+    wanted = [("jpeg", many, 1.0), ("jpeg", 1, 1.0), ("bmp", many, 1.0), ("jpeg", 1, 0.5), ("jpeg", many, 0.5)]
+    for way, callers, scale in wanted if is_primary(manifest) else wanted[:FEW]:
         if context.fits(context.plan.window_s * (1 + WARM_SHARE), f"{manifest.name} {way} {callers} at {scale:g}"):
             tally = tallied(partial(pipeline.predict, scale=scale), bodies[way], callers, context)
             batch = batch_size(manifest, context)
@@ -103,7 +104,12 @@ def tallied(predict: Predict, bodies: Sequence[bytes], callers: int, context: Co
 
     with ThreadPoolExecutor(callers) as pool:
         before_s, started = process_time(), perf_counter()
-        done = sum(future.result() for future in [pool.submit(call) for _ in range(callers)])
+        futures = [pool.submit(call) for _ in range(callers)]
+        if context.cuda:
+            sleep(window_s * (WARM_SHARE + BUSY_SHARE))
+            busy = gpu.Question("utilization.gpu").number("utilization.gpu")
+            tally.gpu_busy = None if busy is None else busy / 100
+        done = sum(future.result() for future in futures)
         tally.cores_busy = (process_time() - before_s) / (perf_counter() - started)
     tally.pictures_per_s = done / window_s
     return tally
@@ -135,6 +141,7 @@ def _row(
         pictures_per_s=tally.pictures_per_s,
         tiles_per_s=tally.pictures_per_s * tiles,
         cores_busy=tally.cores_busy,
+        gpu_busy=tally.gpu_busy,
         latencies_ms=tuple(round(value, 3) for value in tally.latencies_ms),
         stages_ms={stage: round(value, 3) for stage, value in tally.medians_ms().items()},
     )

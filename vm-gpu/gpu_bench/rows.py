@@ -73,6 +73,8 @@ class PipelineRow(Row):
     tiles_per_s: float
     cores_busy: float
     """Processor seconds of this process a second."""
+    gpu_busy: float | None
+    """Share of the time in which a kernel ran, as the driver says it (a busy GPU need not be a full one)."""
     latencies_ms: Numbers
     stages_ms: Mapping[str, float]
     """Median of each stage."""

@@ -26,19 +26,18 @@ from gpu_bench.pictures import make_pictures
 from gpu_bench.record import CUT, FAILED, SKIPPED, Bench, Section, read_row, write_bench
 from gpu_bench.rows import ROWS, Row
 from gpu_bench.service import PID_FILE
-from loadtest.machine import git_commit, this_machine
-from loadtest.paths import ROOT
+from loadtest.machine import this_machine
 
 SHARES = {
     "facts": 12,
     "loop": 38,
-    "pipeline": 45,
-    "service": 50,
-    "equality": 15,
-    "accuracy": 15,
-    "cpu": 33,
-    "options": 12,
-    "tensorrt": 5,
+    "pipeline": 60,
+    "service": 46,
+    "equality": 12,
+    "accuracy": 14,
+    "cpu": 26,
+    "options": 13,
+    "tensorrt": 4,
 }
 """Seconds of each section in a run of 225 s, the most important first; what one leaves over goes to those after it."""
 WORTH_S = 1.5
@@ -57,6 +56,7 @@ class Order:
     budget_s: float
     out: Path
     command: str
+    commit: str
 
 
 def run(order: Order, environ: Mapping[str, str]) -> Bench:
@@ -66,7 +66,7 @@ def run(order: Order, environ: Mapping[str, str]) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(
         written_at=_now(),
-        commit=git_commit(ROOT),
+        commit=order.commit,
         command=order.command,
         device="cuda" if order.plan.provider == "cuda" else "cpu-stand-in",
         budget_s=order.budget_s,
@@ -156,7 +156,7 @@ def _last_lines(log: Path) -> str:
 
 def _machine() -> Machine:
     machine = this_machine()
-    said = gpu.ask("name", "driver_version")
+    said = gpu.Question("name", "driver_version").values()
     # The runtime that is imported, which may lie in front of one that is installed.
     versions = {**machine.versions, "onnxruntime": runtime_version()}
     return replace(machine, versions=versions, gpu=", driver ".join(said.values()) or None)

@@ -124,7 +124,19 @@ def _loop(rows: Sequence[LoopRow]) -> tuple[Cells, list[Cells]]:
     return ["model", *map(str, batches)], cells
 
 
-PIPELINE = ("model", "way", "scale", "callers", "pictures/s", "tiles/s", "of bare", "p50 ms", "cores", "stages ms")
+PIPELINE = (
+    "model",
+    "way",
+    "scale",
+    "callers",
+    "pictures/s",
+    "tiles/s",
+    "of bare",
+    "p50 ms",
+    "cores",
+    "GPU",
+    "stages ms",
+)
 
 
 def _pipeline(row: PipelineRow, loop: Sequence[LoopRow]) -> Cells:
@@ -139,6 +151,7 @@ def _pipeline(row: PipelineRow, loop: Sequence[LoopRow]) -> Cells:
         f"{ratio:.2f}" if ratio else "",
         f"{quantile(row.latencies_ms, 0.5):.1f}",
         f"{row.cores_busy:.1f}",
+        "" if row.gpu_busy is None else f"{row.gpu_busy:.0%}",
         _stages(row.stages_ms),
     )
 
