@@ -54,8 +54,8 @@ class Context:
 
     plan: Plan
     rows_file: Path
-    environ: Mapping[str, str]
-    """Of a process that it starts."""
+    inherited: Mapping[str, str]
+    """The environment of a process that it starts."""
     ends: float
     """When the section's time is over, on the clock of `monotonic`."""
     left_out: list[str] = field(default_factory=list)

@@ -63,7 +63,7 @@ def _start(context: Context, processes: Processes, models: Sequence[str]) -> Run
         "INFERENCE_BODIES_MAX": "256",
         "INFERENCE_ALLOW_CPU": "0" if context.cuda else "1",
     }
-    tier = processes.start("gpu", command, Path(context.plan.folder) / "service.log", {**context.environ, **settings})
+    tier = processes.start("gpu", command, Path(context.plan.folder) / "service.log", {**context.inherited, **settings})
     Path(context.plan.folder, PID_FILE).write_text(str(tier.process.pid))
     wait_until_ready(tier, f"http://127.0.0.1:{PORT}", max(1.0, context.ends - monotonic()))
     return tier
