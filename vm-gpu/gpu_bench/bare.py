@@ -4,26 +4,23 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 from inference_core.errors import ProviderError
 from inference_core.manifest import Manifest
+from inference_core.providers import GpuPlan, gpu_providers
 from inference_core.session import require_cuda  # before ONNX Runtime: it switches telemetry off
+from inference_core.settings import GpuSettings
 from numpy.typing import NDArray
-from onnxruntime import ExecutionMode, InferenceSession, OrtValue, SessionOptions
+from onnxruntime import ExecutionMode, InferenceSession, OrtValue, SessionOptions, __version__
 from tier_planner.measurements import quantile
 
 from gpu_bench.rows import LoopRow
 
 Backend = Literal["cpu", "cuda", "tensorrt"]
-TIER_OPTIONS = {
-    "cudnn_conv_algo_search": "HEURISTIC",
-    "arena_extend_strategy": "kSameAsRequested",
-    "do_copy_in_default_stream": "1",
-}
-"""The tier's own options of the CUDA provider, so that the loop and the tier differ in our code alone."""
 NAMES: dict[Backend, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -37,16 +34,25 @@ class BareLoop:
     """One model, its tiles on the device, run over and over."""
 
     def __init__(
-        self, model: bytes, provider: Backend, options: Mapping[str, str] | None = None, *, profile: Path | None = None
+        self,
+        model: bytes,
+        provider: Backend,
+        settings: GpuSettings | None = None,
+        *,
+        options: Mapping[str, str] | None = None,
+        profile: Path | None = None,
     ) -> None:
-        """Open `model`; `options` are added to the tier's own. Raises ProviderError where `provider` is not obtained:
-        ONNX Runtime itself falls back to the next one without a word.
+        """Open `model` with the tier's own options of the CUDA provider, so that the loop and the tier differ in our
+        code alone; `options` go over them. Raises ProviderError where `provider` is not obtained: ONNX Runtime itself
+        falls back to the next one without a word.
         """
         self._device = "cpu" if provider == "cpu" else "cuda"
         providers: list[Any] = [NAMES["cpu"]]
         if provider != "cpu":
             require_cuda()
-            providers.insert(0, (NAMES["cuda"], TIER_OPTIONS | dict(options or {})))
+            plan = GpuPlan(replace(settings or GpuSettings(), gpu_tensorrt_dir=""))
+            ((name, given),) = gpu_providers(plan, runtime_version=__version__)
+            providers.insert(0, (name, given | dict(options or {})))
         if provider == "tensorrt":
             providers.insert(0, NAMES["tensorrt"])
         self.session = InferenceSession(model, _session_options(profile), providers=providers)

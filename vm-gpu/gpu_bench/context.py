@@ -72,8 +72,8 @@ class Context:
 
     @property
     def callers(self) -> int:
-        """How many ask at the same time, where many do: enough that every core decodes while others wait."""
-        return 2 * self.cores
+        """How many ask at the same time, where many do: as many as the tier has slots for by itself."""
+        return max(2, self.cores)
 
     def fits(self, need_s: float, what: str) -> bool:
         """Whether `need_s` more seconds are left; where not, `what` is noted as left out."""

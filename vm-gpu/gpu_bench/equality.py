@@ -12,7 +12,7 @@ from training.seeds import EVALUATION_START
 
 from gpu_bench.context import FLOAT32, Context, NotHere, parts, plain_variant, precision_of
 from gpu_bench.rows import AccuracyRow, EqualityRow
-from gpu_bench.tier import alone_pipeline, score_from, shared_pipeline
+from gpu_bench.tier import alone_pipeline, opened_tier, score_from
 
 TOLERANCES = {FLOAT32: (0.01, 1.0), "float16": (0.03, 2.0)}
 """Score and pixels. Convolutions on a GPU add in another order, in TF32 (10 bits of mantissa) by default, or in
@@ -39,10 +39,10 @@ def run(context: Context) -> None:
 def _compare(context: Context, manifest: Manifest, reference: Manifest) -> None:
     batch = parts(reference)[0].tile_batch
     plain = alone_pipeline(reference, "cpu", batch=batch, threads=context.cores)
-    with shared_pipeline(manifest, context) as tier:
+    with opened_tier(manifest, context) as tier:
         for body in context.pictures()[:PICTURES]:
             wanted = plain.predict(body, scale=SCALE).fields["detections"]
-            found = tier.predict(body, scale=SCALE).fields["detections"]
+            found = tier.pipeline.predict(body, scale=SCALE).fields["detections"]
             context.add(compared(manifest, wanted, found))
 
 
@@ -104,8 +104,8 @@ def run_accuracy(context: Context) -> None:
     for manifest in context.models():
         if not context.fits(MODEL_S, manifest.name):
             continue
-        with shared_pipeline(score_from(manifest, SCORE_MIN), context) as tier:
-            found = [_found(tier, sample.body) for sample in samples]
+        with opened_tier(score_from(manifest, SCORE_MIN), context) as tier:
+            found = [_found(tier.pipeline, sample.body) for sample in samples]
         result = score(samples, found, parts(manifest)[1].score_min)
         context.add(
             AccuracyRow(
@@ -119,6 +119,6 @@ def run_accuracy(context: Context) -> None:
         )
 
 
-def _found(tier: DetectionPipeline, body: bytes) -> list[dict[str, Any]]:
-    detections: list[dict[str, Any]] = tier.predict(body).fields["detections"]
+def _found(pipeline: DetectionPipeline, body: bytes) -> list[dict[str, Any]]:
+    detections: list[dict[str, Any]] = pipeline.predict(body).fields["detections"]
     return detections

@@ -13,7 +13,7 @@ from gpu_bench import gpu
 from gpu_bench.bare import BareLoop, nodes_by_provider
 from gpu_bench.context import Context, is_primary
 from gpu_bench.rows import FactRow
-from gpu_bench.tier import real_tiles
+from gpu_bench.tier import gpu_settings, real_tiles
 
 GPU_FACTS = (
     "name",
@@ -34,7 +34,7 @@ MODEL_S = 2.0
 
 def run(context: Context) -> None:
     """Rows of what is here; raises ProviderError, with the runtime's own account kept, where CUDA cannot be had."""
-    for name, value in (*_machine(), *_runtime()):
+    for name, value in (*_machine(), *_runtime(), ("settings", str(gpu_settings(context)))):
         context.add(FactRow(name, value))
     body = context.pictures()[0]
     for index, manifest in enumerate(filter(is_primary, context.models())):
@@ -68,7 +68,7 @@ def _of_model(context: Context, manifest: Manifest, body: bytes) -> Iterator[tup
     yield f"nodes.{manifest.name}", ", ".join(f"{name} {count}" for name, count in sorted(nodes.items()))
     yield f"bytes.{manifest.name}", str(len(manifest.model_bytes))
     if context.cuda and manifest == context.models()[0]:
-        options = BareLoop(manifest.model_bytes, "cuda").provider_options()
+        options = BareLoop(manifest.model_bytes, "cuda", gpu_settings(context)).provider_options()
         for name in OPTIONS:
             yield f"cuda.{name}", options.get(name, "not known to this runtime")
 

@@ -9,7 +9,7 @@ from gpu_bench import gpu
 from gpu_bench.bare import BareLoop, measured
 from gpu_bench.context import FLOAT32, Context, NotHere, is_primary, precision_of
 from gpu_bench.rows import LoopRow
-from gpu_bench.tier import real_tiles
+from gpu_bench.tier import gpu_settings, real_tiles
 
 ROW_S = 1.5
 """What a row takes besides its window: the first run at a new shape."""
@@ -30,7 +30,7 @@ def run(context: Context) -> None:
     for manifest in context.models():
         if not context.fits(ROW_S, manifest.name):
             continue
-        loop = BareLoop(manifest.model_bytes, context.plan.provider)
+        loop = BareLoop(manifest.model_bytes, context.plan.provider, gpu_settings(context))
         batches = context.plan.batches
         for batch in batches if is_primary(manifest) else batches[:FEW]:
             if context.fits(ROW_S, f"{manifest.name} at {batch}"):
@@ -45,7 +45,7 @@ def run_options(context: Context) -> None:
     for manifest in context.models((FLOAT32,))[:2]:
         for text, options in VARIATIONS.items():
             if context.fits(2 * ROW_S, f"{manifest.name} {text}"):
-                loop = BareLoop(manifest.model_bytes, "cuda", options)
+                loop = BareLoop(manifest.model_bytes, "cuda", gpu_settings(context), options=options)
                 context.add(_row(context, loop, manifest, body, OPTIONS_BATCH, text))
 
 

@@ -9,15 +9,14 @@ from itertools import count
 from threading import Lock
 from time import perf_counter, process_time, sleep
 
-from inference_core.detection import DetectionPipeline
 from inference_core.manifest import Manifest
 from inference_core.results import Prediction
 from tier_planner.measurements import quantile
 
 from gpu_bench import gpu
-from gpu_bench.context import Context, is_primary, parts, plain_variant, precision_of
+from gpu_bench.context import FLOAT32, Context, is_primary, parts, plain_variant, precision_of
 from gpu_bench.rows import PipelineRow
-from gpu_bench.tier import alone_pipeline, batch_size, shared_pipeline, tile_count
+from gpu_bench.tier import Tier, alone_pipeline, opened_tier, tile_count
 
 Predict = Callable[[bytes], Prediction]
 OPEN_S = 4.0
@@ -49,38 +48,41 @@ class Tally:
 
 
 def run(context: Context) -> None:
-    """Each model: one caller, then many, on JPEG and on pictures with nothing to decompress."""
+    """Each model: many callers and one, on JPEG and on pictures with nothing to decompress; then what batches gain."""
     bodies = {way: context.pictures(suffix) for way, suffix in (("jpeg", "jpg"), ("bmp", "bmp"))}
     for manifest in context.models():
         if context.fits(OPEN_S + 2 * context.plan.window_s, manifest.name):
-            with shared_pipeline(manifest, context) as pipeline:
-                _rows(context, manifest, pipeline, bodies)
-        if plain_variant(manifest) == UNBATCHED and precision_of(manifest) == "float32":
-            _alone(context, manifest, bodies["jpeg"])
+            with opened_tier(manifest, context) as tier:
+                _rows(context, tier, bodies)
+        if plain_variant(manifest) == UNBATCHED and precision_of(manifest) == FLOAT32:
+            _unbatched(context, manifest, bodies["jpeg"])
 
 
-def _rows(
-    context: Context, manifest: Manifest, pipeline: DetectionPipeline, bodies: Mapping[str, Sequence[bytes]]
-) -> None:
+def _rows(context: Context, tier: Tier, bodies: Mapping[str, Sequence[bytes]]) -> None:
     many = context.callers
     # In the order of importance: what the time does not suffice for is left out from the end.
-    wanted = [("jpeg", many, 1.0), ("jpeg", 1, 1.0), ("bmp", many, 1.0), ("jpeg", 1, 0.5), ("jpeg", many, 0.5)]
-    for way, callers, scale in wanted if is_primary(manifest) else wanted[:FEW]:
-        if context.fits(context.plan.window_s * (1 + WARM_SHARE), f"{manifest.name} {way} {callers} at {scale:g}"):
-            tally = tallied(partial(pipeline.predict, scale=scale), bodies[way], callers, context)
-            batch = batch_size(manifest, context)
-            context.add(_row(context, manifest, tally, way, scale=scale, batch=batch, callers=callers))
+    wanted = [("jpeg", many, 1.0), ("jpeg", 1, 1.0), ("jpeg", 2 * many, 1.0), ("bmp", many, 1.0)]
+    wanted += [("jpeg", 1, 0.5), ("jpeg", many, 0.5)]
+    for way, callers, scale in wanted if is_primary(tier.pipeline.manifest) else wanted[:FEW]:
+        _add(context, tier, way, bodies[way], callers=callers, scale=scale)
 
 
-def _alone(context: Context, manifest: Manifest, bodies: Sequence[bytes]) -> None:
-    """One tile a run, nothing shared: with one caller, and with many on the one session."""
+def _unbatched(context: Context, manifest: Manifest, bodies: Sequence[bytes]) -> None:
+    """One tile a run: through the tier, of which then only the batches are missing, and with the plain session."""
     if not context.fits(OPEN_S, f"{manifest.name} unbatched"):
         return
-    pipeline = alone_pipeline(manifest, context.plan.provider, batch=1)
-    for callers in (1, context.callers):
-        if context.fits(context.plan.window_s * (1 + WARM_SHARE), f"{manifest.name} unbatched, {callers} callers"):
-            tally = tallied(pipeline.predict, bodies, callers, context)
-            context.add(_row(context, manifest, tally, "alone", scale=1.0, batch=1, callers=callers))
+    with opened_tier(manifest, context, batch_max=1) as tier:
+        _add(context, tier, "single", bodies, callers=context.callers)
+        _add(context, tier, "single", bodies, callers=1)
+    plain = Tier(alone_pipeline(manifest, context.plan.provider, batch=1), 1, "")
+    _add(context, plain, "alone", bodies, callers=context.callers)
+
+
+def _add(context: Context, tier: Tier, way: str, bodies: Sequence[bytes], *, callers: int, scale: float = 1.0) -> None:
+    what = f"{tier.pipeline.manifest.name} {way}, {callers} callers, scale {scale:g}"
+    if context.fits(context.plan.window_s * (1 + WARM_SHARE), what):
+        tally = tallied(partial(tier.pipeline.predict, scale=scale), bodies, callers, context)
+        context.add(_row(context, tier, tally, way, scale=scale, callers=callers))
 
 
 def tallied(predict: Predict, bodies: Sequence[bytes], callers: int, context: Context) -> Tally:
@@ -122,9 +124,8 @@ def _count(tally: Tally, prediction: Prediction, latency_ms: float) -> None:
         tally.stages_ms[stage].append(spent_ms)
 
 
-def _row(
-    context: Context, manifest: Manifest, tally: Tally, way: str, *, scale: float, batch: int, callers: int
-) -> PipelineRow:
+def _row(context: Context, tier: Tier, tally: Tally, way: str, *, scale: float, callers: int) -> PipelineRow:
+    manifest = tier.pipeline.manifest
     tiles = tile_count(manifest, context.plan.picture_px, scale)
     return PipelineRow(
         model=manifest.name,
@@ -133,7 +134,8 @@ def _row(
         precision=precision_of(manifest),
         way=way,
         scale=scale,
-        batch=batch,
+        batch=tier.batch,
+        engine=tier.engine,
         callers=callers,
         pictures=len(tally.latencies_ms),
         tiles=tiles,

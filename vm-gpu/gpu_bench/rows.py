@@ -60,10 +60,13 @@ class PipelineRow(Row):
     variant: str
     precision: str
     way: str
-    """`jpeg`; `bmp`, the same pictures with nothing to decompress; `alone`, JPEG with one tile a run and no sharing."""
+    """`jpeg`; `bmp`, the same pictures with nothing to decompress; JPEG with one tile a run: `single` through the tier,
+    `alone` with a plain session."""
     scale: float
     batch: int
     """Largest number of tiles in one run."""
+    engine: str
+    """What the tier says of how it runs the model, as JSON; empty for a plain session."""
     callers: int
     pictures: int
     tiles: int

@@ -58,9 +58,6 @@ def _start(context: Context, processes: Processes, models: Sequence[str]) -> Run
     settings = {
         "INFERENCE_MODELS_DIR": context.plan.models,
         "INFERENCE_MODELS": ",".join(models),
-        "INFERENCE_SLOTS": str(context.callers),
-        "INFERENCE_QUEUE_MAX": "256",
-        "INFERENCE_BODIES_MAX": "256",
         "INFERENCE_ALLOW_CPU": "0" if context.cuda else "1",
     }
     tier = processes.start("gpu", command, Path(context.plan.folder) / "service.log", {**context.inherited, **settings})
@@ -82,7 +79,7 @@ def _at_most(context: Context, manifest: Manifest) -> None:
     if not context.fits(load_s * (PROBE_SHARE + STEP_SHARE), what):
         return
     client = _client(context, manifest)
-    most_per_s = client.closed_rate_per_s(context.callers, load_s * PROBE_SHARE)
+    most_per_s = client.closed_rate_per_s(context.callers + context.callers // 2, load_s * PROBE_SHARE)
     first, higher, lower = STEPS
     row = _loaded(client, manifest, first * most_per_s, load_s * STEP_SHARE)
     context.add(row)

@@ -1,29 +1,61 @@
 """The tier's own code as the benchmark calls it: one place to change when its seats move."""
 
 import dataclasses
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
+from gpu_api.engines import Engines
 from inference_core import images, tiling
 from inference_core.detection import DetectionPipeline, as_tensor
+from inference_core.errors import DeviceLost
 from inference_core.manifest import Manifest
 from inference_core.session import Provider, Session
-from inference_core.settings import Settings
+from inference_core.settings import GpuSettings, Settings, read_as
 from numpy.typing import NDArray
 
 from gpu_bench.context import Context, parts
 
 
+@dataclass(frozen=True)
+class Tier:
+    """One model as the tier runs it."""
+
+    pipeline: DetectionPipeline
+    batch: int
+    """Tiles of one run at most."""
+    engine: str
+    """What the model got of what the tier can do, as its log says it."""
+
+
 @contextmanager
-def shared_pipeline(manifest: Manifest, context: Context) -> Iterator[DetectionPipeline]:
-    """What the tier answers pictures with, warmed: callers in several threads share its batches."""
-    yield alone_pipeline(manifest, context.plan.provider, batch=batch_size(manifest, context))
+def opened_tier(manifest: Manifest, context: Context, *, batch_max: int | None = None) -> Iterator[Tier]:
+    """What the tier answers pictures with, warmed: callers in several threads share its batches. `batch_max` bounds
+    them below the setting. Settings are those of the environment, as the service reads them.
+    """
+    settings = gpu_settings(context)
+    if batch_max:
+        settings = dataclasses.replace(settings, gpu_batch_max=batch_max)
+    engines = Engines(settings, lost=_lost)
+    pipeline = engines.builders(Settings(), context.plan.provider, {})["detection"](manifest)
+    assert isinstance(pipeline, DetectionPipeline)
+    try:
+        engine, _ = engines.by_name[manifest.name]
+        yield Tier(pipeline, engine.runs.batch_max, json.dumps(engine.describe()))
+    finally:
+        engines.close()
 
 
-def batch_size(manifest: Manifest, _: Context) -> int:
-    """The largest number of tiles that the tier runs at once."""
-    return parts(manifest)[0].tile_batch
+def gpu_settings(context: Context) -> GpuSettings:
+    """How the tier is told to use its GPU."""
+    return read_as(GpuSettings, context.inherited)
+
+
+def _lost(failure: DeviceLost) -> None:
+    sys.stderr.write(f"the GPU is lost: {failure.detail}\n")
 
 
 def alone_pipeline(manifest: Manifest, provider: Provider, *, batch: int, threads: int = 1) -> DetectionPipeline:
