@@ -15,9 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "build" / "gpu-bench" / "site"
 SOURCES = ("shared", "container", "vm-gpu", ".")
-LOCK = ROOT / "requirements" / "gpu.txt"
-OWN = ("faster-coco-eval", "nvidia-ml-py")
-"""Of no lock of the service: the first scores accuracy, which is left out without it."""
+LOCK, OWN_LOCK = ROOT / "requirements" / "gpu.txt", ROOT / "requirements" / "dev.txt"
+OWN = ("faster-coco-eval",)
+"""What the benchmark needs besides the service: it scores accuracy, which is left out without it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--needs", action="store_true")
     options, rest = parser.parse_known_args(arguments)
     if options.needs:
-        sys.stdout.write("\n".join(needs(LOCK.read_text(encoding="utf-8"))) + "\n")
+        own = [pin for pin in needs(OWN_LOCK.read_text(encoding="utf-8")) if pin.partition("==")[0] in OWN]
+        sys.stdout.write("\n".join([*needs(LOCK.read_text(encoding="utf-8")), *own]) + "\n")
         return 0
     if options.wheels and not unpacked(options.wheels, SITE):
         return 2
@@ -41,11 +42,11 @@ def main(arguments: list[str]) -> int:
 
 
 def needs(lock: str) -> list[str]:
-    """`name==version` of every wheel that the tier's `lock` names for this Python; then those of the benchmark."""
+    """`name==version` of every wheel that `lock` names for this Python."""
     pins = re.findall(
         r"^([\w.-]+(?:\[[\w,]+\])?==[\w.]+)(?: ; (python_full_version [<>]=? '[\d.]+'))?", lock, re.MULTILINE
     )
-    return [*(pin for pin, marker in pins if not marker or _holds(marker)), *OWN]
+    return [pin for pin, marker in pins if not marker or _holds(marker)]
 
 
 def _holds(marker: str) -> bool:

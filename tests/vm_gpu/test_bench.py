@@ -1,5 +1,7 @@
 """The benchmark of the GPU tier, whole and on the CPU: every section runs, the record is read, nothing is claimed."""
 
+import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -107,6 +109,21 @@ def test_a_section_that_fails_is_recorded_and_the_next_goes_on(tmp_path: Path) -
         ("options", "skipped"),
     ]
     assert sections[0].reason.startswith("IndexError")
+
+
+def test_one_model_that_fails_leaves_the_rows_of_the_others(tmp_path: Path) -> None:
+    good, bad = (tmp_path / "models" / f"board-defects-{variant}" for variant in "ns")
+    shutil.copytree(PROJECT / "shared" / "models" / "board-defects-n", good)
+    shutil.copytree(good, bad)
+    (bad / "model.onnx").write_bytes(b"no graph")
+    text = (good / "model.toml").read_text().replace('"board-defects-n"', '"board-defects-s"')
+    digest = hashlib.sha256(b"no graph").hexdigest()
+    (bad / "model.toml").write_text(re.sub('sha256 = ".*"', f'sha256 = "{digest}"', text))
+    assert bench(tmp_path, "--models", str(tmp_path / "models"), "--sections", "loop").returncode == 1
+    (loop,) = read_bench(tmp_path / "record.json").sections
+    assert [row.model for row in read_bench(tmp_path / "record.json").rows("loop")] == ["board-defects-n"] * 2
+    assert loop.state == "failed"
+    assert loop.reason.startswith("board-defects-s: ")
 
 
 def test_a_section_that_overruns_is_ended_and_one_without_time_is_not_begun(tmp_path: Path) -> None:

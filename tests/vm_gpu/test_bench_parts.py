@@ -1,6 +1,8 @@
 """What the benchmark stands on: wheels without a network, equal answers, a load that does not wait for answers."""
 
 import importlib.util
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -47,11 +49,15 @@ def wheel(folder: Path, name: str, text: str = "VALUE = 7\n") -> None:
 
 
 def test_the_wheels_that_are_needed_are_those_of_the_lock_for_this_python(script: ModuleType) -> None:
-    assert script.needs(LOCK)[:2] == ["fastapi==0.165.0", "numpy==2.5.5"]
-    real = script.needs((PROJECT / "requirements" / "gpu.txt").read_text())
-    names = [pin.partition("==")[0] for pin in real]
+    assert script.needs(LOCK) == ["fastapi==0.165.0", "numpy==2.5.5"]
+
+
+def test_the_list_of_needs_is_of_pins_and_holds_the_service_and_the_scorer() -> None:
+    command = [sys.executable, str(PROJECT / "vm-gpu" / "bench.py"), "--needs"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    names = [pin.partition("==")[0] for pin in said if "==" in pin]
+    assert len(names) == len(said) == len(set(names))
     assert {"fastapi", "uvicorn", "orjson", "onnxruntime-gpu", "nvidia-cudnn-cu13", "faster-coco-eval"} <= set(names)
-    assert len(names) == len(set(names))
 
 
 def test_wheels_are_unpacked_without_a_network_and_beside_this_python(script: ModuleType, tmp_path: Path) -> None:

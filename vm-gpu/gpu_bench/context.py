@@ -2,7 +2,9 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -59,6 +61,7 @@ class Context:
     ends: float
     """When the section's time is over, on the clock of `monotonic`."""
     left_out: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     @property
     def cuda(self) -> bool:
@@ -82,6 +85,17 @@ class Context:
         self.left_out.append(what)
         return False
 
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """A part of the section whose failure is noted and costs the others nothing."""
+        try:
+            yield
+        except NotHere:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            self.failures.append(f"{what}: {type(error).__name__}: {error}")
+
     def add(self, row: Row) -> None:
         """Keep a row: it is on disk before the next one is measured."""
         self._write({"row": asdict(row)})
@@ -90,15 +104,15 @@ class Context:
 
     def end(self, error: Exception | None = None) -> None:
         """Keep how the section ended. `error` is what ended it early."""
-        if error is None:
-            state, reason = DONE, ""
-            if self.left_out:
-                state, reason = CUT, f"no time for {', '.join(self.left_out)}"
-        elif isinstance(error, NotHere):
-            state, reason = SKIPPED, str(error)
+        late = [f"no time for {', '.join(self.left_out)}"] if self.left_out else []
+        if isinstance(error, NotHere):
+            state, reasons = SKIPPED, [str(error)]
+        elif error or self.failures:
+            own = [f"{type(error).__name__}: {error}"] if error else []
+            state, reasons = FAILED, [*self.failures, *own, *late]
         else:
-            state, reason = FAILED, f"{type(error).__name__}: {error}"
-        self._write({"end": {"state": state, "reason": reason}})
+            state, reasons = CUT if late else DONE, late
+        self._write({"end": {"state": state, "reason": "; ".join(reasons)}})
 
     def _write(self, entry: dict[str, Any]) -> None:
         with self.rows_file.open("a", encoding="utf-8") as file:

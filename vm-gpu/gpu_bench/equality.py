@@ -33,7 +33,8 @@ def run(context: Context) -> None:
     for manifest in context.models():
         reference = references.get(plain_variant(manifest))
         if reference and context.fits(MODEL_S, manifest.name):
-            _compare(context, manifest, reference)
+            with context.attempt(manifest.name):
+                _compare(context, manifest, reference)
 
 
 def _compare(context: Context, manifest: Manifest, reference: Manifest) -> None:
@@ -102,21 +103,22 @@ def run_accuracy(context: Context) -> None:
         for made in pool.map(make_samples, repeat(1), repeat(width), repeat(height), seeds):
             samples += made
     for manifest in context.models():
-        if not context.fits(MODEL_S, manifest.name):
-            continue
-        with opened_tier(score_from(manifest, SCORE_MIN), context) as tier:
-            found = [_found(tier.pipeline, sample.body) for sample in samples]
-        result = score(samples, found, parts(manifest)[1].score_min)
-        context.add(
-            AccuracyRow(
-                model=manifest.name,
-                variant=manifest.variant,
-                precision=precision_of(manifest),
-                boards=len(samples),
-                map_50=result.map_50,
-                map_50_95=result.map_50_95,
-            )
-        )
+        if context.fits(MODEL_S, manifest.name):
+            with context.attempt(manifest.name), opened_tier(score_from(manifest, SCORE_MIN), context) as tier:
+                found = [_found(tier.pipeline, sample.body) for sample in samples]
+                result = score(samples, found, parts(manifest)[1].score_min)
+                context.add(_accuracy(manifest, len(samples), result.map_50, result.map_50_95))
+
+
+def _accuracy(manifest: Manifest, boards: int, map_50: float, map_50_95: float) -> AccuracyRow:
+    return AccuracyRow(
+        model=manifest.name,
+        variant=manifest.variant,
+        precision=precision_of(manifest),
+        boards=boards,
+        map_50=map_50,
+        map_50_95=map_50_95,
+    )
 
 
 def _found(pipeline: DetectionPipeline, body: bytes) -> list[dict[str, Any]]:

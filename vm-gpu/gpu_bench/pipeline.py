@@ -52,10 +52,11 @@ def run(context: Context) -> None:
     bodies = {way: context.pictures(suffix) for way, suffix in (("jpeg", "jpg"), ("bmp", "bmp"))}
     for manifest in context.models():
         if context.fits(OPEN_S + 2 * context.plan.window_s, manifest.name):
-            with opened_tier(manifest, context) as tier:
+            with context.attempt(manifest.name), opened_tier(manifest, context) as tier:
                 _rows(context, tier, bodies)
         if plain_variant(manifest) == UNBATCHED and precision_of(manifest) == FLOAT32:
-            _unbatched(context, manifest, bodies["jpeg"])
+            with context.attempt(f"{manifest.name} unbatched"):
+                _unbatched(context, manifest, bodies["jpeg"])
 
 
 def _rows(context: Context, tier: Tier, bodies: Mapping[str, Sequence[bytes]]) -> None:

@@ -30,7 +30,8 @@ def run(context: Context) -> None:
         # From all cores down: the quick runs come first, and tell what the slow ones will take.
         for threads in reversed([threads for threads in THREADS if threads <= context.cores]):
             if variant in models and context.fits(guess_s, f"{variant} with {threads} threads"):
-                guess_s = _measure(context, models[variant], threads)
+                with context.attempt(f"{variant} with {threads} threads"):
+                    guess_s = _measure(context, models[variant], threads)
         guess_s = context.plan.window_s * 2
 
 
