@@ -15,6 +15,7 @@ from tier_planner.measurements import write_measurement
 
 from gpu_bench import equality, facts, loop, pipeline, power, service
 from gpu_bench.context import Context, Plan
+from gpu_bench.halves import with_halves
 from gpu_bench.points import measurement_of
 from gpu_bench.record import FAILED, read_bench
 from gpu_bench.run import SHARES, Order, run
@@ -45,9 +46,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.summary:
         sys.stdout.write(summary(read_bench(options.summary)))
         return 0
+    began = monotonic()
+    models = options.models
+    if options.half:
+        models, missing = with_halves(models, options.folder / "models", os.environ)
+        sys.stdout.writelines(f"not made: {what}\n" for what in missing)
     plan = Plan(
         provider=options.provider,
-        models=str(options.models.resolve()),
+        models=str(models.resolve()),
         folder=str(options.folder.resolve()),
         picture_px=_size(options.picture),
         picture_count=options.pictures,
@@ -59,13 +65,13 @@ def main(arguments: Sequence[str]) -> int:
     order = Order(
         plan=plan,
         sections=tuple(name for name in SHARES if name in options.sections.split(",")),
-        budget_s=options.budget_s,
+        budget_s=options.budget_s - (monotonic() - began),
         out=options.out,
         command=f"python3 vm-gpu/bench.py {' '.join(arguments)}".rstrip(),
         commit=options.commit or git_commit(ROOT),
     )
     bench = run(order, os.environ)
-    if measurement := measurement_of(bench, read_manifests(options.models)):
+    if measurement := measurement_of(bench, read_manifests(models)):
         write_measurement(options.out.with_suffix(".measurement.json"), measurement)
     sys.stdout.write("\n" + summary(bench))
     return int(any(part.state == FAILED for part in bench.sections))
@@ -106,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--picture", default="3840x2160", metavar="WxH", help="pixels; default: %(default)s")
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="default: %(default)s")
     parser.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help="for pictures and logs")
+    parser.add_argument(
+        "--half", action="store_true", help="make the float16 variants that are missing, and measure them"
+    )
     parser.add_argument("--commit", default="", metavar="ID", help="what is checked out, where git cannot say it")
     parser.add_argument("--summary", type=Path, metavar="RECORD", help="print a record as tables, measure nothing")
     return parser
