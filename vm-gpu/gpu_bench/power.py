@@ -16,7 +16,7 @@ THREADS = (1, 2, 4, 8, 16, 32, 64)
 VARIANTS = ("n", "s", "m")
 SCALE = 0.5
 REPEATS_MIN, REPEATS_MAX = 3, 30
-LONG_S = 3.0
+LONG_S = 1.0
 """A run that takes longer than this is repeated less often."""
 
 Stages = dict[str, list[float]]

@@ -29,13 +29,13 @@ from gpu_bench.service import PID_FILE
 from loadtest.machine import this_machine
 
 SHARES = {
-    "facts": 12,
+    "facts": 16,
     "loop": 38,
     "pipeline": 60,
     "service": 46,
     "equality": 16,
-    "accuracy": 16,
-    "cpu": 24,
+    "accuracy": 14,
+    "cpu": 22,
     "options": 10,
     "tensorrt": 3,
 }
