@@ -1,6 +1,8 @@
 """What the benchmark stands on: wheels without a network, equal answers, a load that does not wait for answers."""
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 from gpu_bench.client import Client
 from gpu_bench.equality import compared
+from gpu_bench.halves import with_halves
 from inference_core.manifest import read_manifest
+from inference_core.registry import read_manifests
 
 from tests.conftest import PROJECT
 from tests.loadtest.practice_tier import Behaviour, PracticeTier
@@ -151,3 +155,20 @@ def test_a_closed_loop_counts_answers_alone() -> None:
     assert 5 < rate_per_s <= 2 / 0.05
     with PracticeTier(Behaviour(status=503)) as tier:
         assert Client(tier.port, "board", [b"jpeg"], patience_s=5).closed_rate_per_s(2, 0.2) == 0
+
+
+def test_float16_variants_are_made_beside_the_models_that_lack_them(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(PROJECT / "shared" / "models" / "board-defects-n", models / "board-defects-n")
+    broken = models / "board-defects-s"
+    shutil.copytree(models / "board-defects-n", broken)
+    (broken / "model.toml").write_text((broken / "model.toml").read_text().replace("defects-n", "defects-s"))
+    (broken / "model.onnx").write_bytes(b"no graph")
+    folder, missing = with_halves(models, tmp_path / "work", os.environ)
+    assert [name.partition(": ")[0] for name in missing] == ["board-defects-s-fp16"]
+    names = [manifest.name for manifest in read_manifests(folder)]
+    assert names == ["board-defects-n", "board-defects-n-fp16", "board-defects-s"]
+    assert sorted(path.name for path in models.iterdir()) == ["board-defects-n", "board-defects-s"]
+    again, missing = with_halves(folder, tmp_path / "work-again", os.environ)
+    assert len(read_manifests(again)) == 3
+    assert len(missing) == 1, "the one that was made is not made again"
