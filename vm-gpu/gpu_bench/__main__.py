@@ -32,6 +32,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
     "equality": equality.run,
     "accuracy": equality.run_accuracy,
     "cpu": power.run,
+    "gpu-decode": pipeline.run_gpu_decode,
     "options": loop.run_options,
     "tensorrt": loop.run_tensorrt,
 }

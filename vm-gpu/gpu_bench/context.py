@@ -17,13 +17,14 @@ from inference_core.session import Provider
 
 from gpu_bench.record import CUT, DONE, FAILED, SKIPPED
 from gpu_bench.rows import Row
-from loadtest.answers import CAUSE_MAX
 
 IMPORTANCE = ("n", "l", "s", "m", "x")
 """The smallest and the largest variant first: a run that is cut short has them."""
 PRIMARY = 2
 PRECISIONS = {"fp16": "float16", "int8": "int8"}
 FLOAT32 = "float32"
+SHOWN_CHARS_MAX = 60
+"""Of one value, where a row is printed; the record holds all of it."""
 
 
 class NotHere(RuntimeError):
@@ -172,5 +173,5 @@ def shown(row: Row) -> str:
         elif isinstance(value, dict):
             cells.append(f"{name}=" + ",".join(f"{stage}:{ms:.3g}" for stage, ms in value.items()))
         elif not isinstance(value, list | tuple):
-            cells.append(f"{name}={value}"[: CAUSE_MAX * 2])
+            cells.append(f"{name}={value}"[:SHOWN_CHARS_MAX])
     return "  " + " ".join(cells)

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import count
 from threading import Lock
 from time import perf_counter, process_time, sleep
@@ -14,9 +15,9 @@ from inference_core.results import Prediction
 from tier_planner.measurements import quantile
 
 from gpu_bench import gpu
-from gpu_bench.context import FLOAT32, Context, is_primary, parts, plain_variant, precision_of
+from gpu_bench.context import FLOAT32, Context, NotHere, is_primary, parts, plain_variant, precision_of
 from gpu_bench.rows import PipelineRow
-from gpu_bench.tier import Tier, alone_pipeline, opened_tier, tile_count
+from gpu_bench.tier import Tier, alone_pipeline, gpu_settings, opened_tier, tile_count
 
 Predict = Callable[[bytes], Prediction]
 OPEN_S = 4.0
@@ -59,6 +60,18 @@ def run(context: Context) -> None:
                 _unbatched(context, manifest, bodies["jpeg"])
 
 
+def run_gpu_decode(context: Context) -> None:
+    """The smallest and the largest model with JPEGs decoded on the GPU. Raises NotHere where nothing can do that."""
+    if not context.cuda or find_spec("nvidia") is None or find_spec("nvidia.nvimgcodec") is None:
+        raise NotHere("Decoding on the GPU needs a GPU and the requirements `gpu-decode`.")
+    settings = replace(gpu_settings(context), gpu_decode=True)
+    for manifest in context.models((FLOAT32,))[:2]:
+        if context.fits(OPEN_S + context.plan.window_s, manifest.name):
+            with context.attempt(manifest.name), opened_tier(manifest, context, settings) as tier:
+                for callers in (context.callers, 1):
+                    _add(context, tier, "gpu-jpeg", context.pictures(), callers=callers)
+
+
 def _rows(context: Context, tier: Tier, bodies: Mapping[str, Sequence[bytes]]) -> None:
     many = context.callers
     # In the order of importance: what the time does not suffice for is left out from the end.
@@ -72,7 +85,7 @@ def _unbatched(context: Context, manifest: Manifest, bodies: Sequence[bytes]) ->
     """One tile a run: through the tier, of which then only the batches are missing, and with the plain session."""
     if not context.fits(OPEN_S, f"{manifest.name} unbatched"):
         return
-    with opened_tier(manifest, context, batch_max=1) as tier:
+    with opened_tier(manifest, context, replace(gpu_settings(context), gpu_batch_max=1)) as tier:
         _add(context, tier, "single", bodies, callers=context.callers)
         _add(context, tier, "single", bodies, callers=1)
     plain = Tier(alone_pipeline(manifest, context.plan.provider, batch=1), 1, "")

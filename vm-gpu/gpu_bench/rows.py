@@ -60,8 +60,8 @@ class PipelineRow(Row):
     variant: str
     precision: str
     way: str
-    """`jpeg`; `bmp`, the same pictures with nothing to decompress; JPEG with one tile a run: `single` through the tier,
-    `alone` with a plain session."""
+    """`jpeg`; `bmp`, the same pictures with nothing to decompress; `gpu-jpeg`, decoded on the GPU; JPEG with one tile a
+    run: `single` through the tier, `alone` with a plain session."""
     scale: float
     batch: int
     """Largest number of tiles in one run."""
@@ -175,7 +175,8 @@ class PowerRow(Row):
 
 ROWS: Mapping[str, type[Row]] = {
     **{row.section: row for row in (FactRow, LoopRow, PipelineRow, ServiceRow, EqualityRow, AccuracyRow, PowerRow)},
+    "gpu-decode": PipelineRow,
     "options": LoopRow,
     "tensorrt": LoopRow,
 }
-"""The kind of row of each section; `options` and `tensorrt` are the bare loop again, with other session options."""
+"""The kind of row of each section; the last three repeat a part of `pipeline` and `loop` with other options."""

@@ -30,12 +30,13 @@ from loadtest.machine import this_machine
 
 SHARES = {
     "facts": 16,
-    "loop": 38,
-    "pipeline": 60,
-    "service": 46,
-    "equality": 16,
-    "accuracy": 14,
+    "loop": 36,
+    "pipeline": 58,
+    "service": 44,
+    "equality": 14,
+    "accuracy": 12,
     "cpu": 22,
+    "gpu-decode": 12,
     "options": 10,
     "tensorrt": 3,
 }

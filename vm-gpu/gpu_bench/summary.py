@@ -21,7 +21,7 @@ def summary(bench: Bench) -> str:
         _head(bench),
         _table("Goals", ("goal", "measured", "verdict"), _goals(bench)),
         _table("Bare loop, tiles a second by batch", *_loop(bench.rows("loop"))),
-        _table("Pipeline", PIPELINE, [_pipeline(row, bench.rows("loop")) for row in bench.rows("pipeline")]),
+        _table("Pipeline", PIPELINE, [_pipeline(row, bench.rows("loop")) for row in _all(bench)]),
         _table("Service", SERVICE, map(_service, bench.rows("service"))),
         _table("Equality with the CPU", EQUALITY, map(_equality, bench.rows("equality"))),
         _table(
@@ -211,6 +211,10 @@ def _power(rows: Sequence[PowerRow]) -> tuple[Cells, list[Cells]]:
         medians = (f"{quantile(latencies[n], 0.5):.1f}" if n in latencies else "" for n in threads)
         cells.append([model, work, *medians, check])
     return ["model", "work", *(f"{n} threads, ms" for n in threads), "Amdahl's prediction of the most"], cells
+
+
+def _all(bench: Bench) -> list[PipelineRow]:
+    return [*bench.rows("pipeline"), *bench.rows("gpu-decode")]
 
 
 def _optional(bench: Bench) -> list[LoopRow]:

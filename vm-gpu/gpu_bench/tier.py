@@ -32,14 +32,11 @@ class Tier:
 
 
 @contextmanager
-def opened_tier(manifest: Manifest, context: Context, *, batch_max: int | None = None) -> Iterator[Tier]:
-    """What the tier answers pictures with, warmed: callers in several threads share its batches. `batch_max` bounds
-    them below the setting. Settings are those of the environment, as the service reads them.
+def opened_tier(manifest: Manifest, context: Context, settings: GpuSettings | None = None) -> Iterator[Tier]:
+    """What the tier answers pictures with, warmed: callers in several threads share its batches. Without `settings`
+    those of the environment, as the service reads them.
     """
-    settings = gpu_settings(context)
-    if batch_max:
-        settings = dataclasses.replace(settings, gpu_batch_max=batch_max)
-    engines = Engines(settings, lost=_lost)
+    engines = Engines(settings or gpu_settings(context), lost=_lost)
     pipeline = engines.builders(Settings(), context.plan.provider, {})["detection"](manifest)
     assert isinstance(pipeline, DetectionPipeline)
     try:
