@@ -130,6 +130,10 @@ def test_what_was_not_measured_is_not_met() -> None:
     assert set(goals(bench(("loop", BARE))).values()) == {"not measured: -"}
 
 
+def test_pictures_on_which_nothing_is_found_prove_nothing() -> None:
+    assert goals(bench(("equality", replace(SAME, found=0))))["GPU"] == "not measured: -"
+
+
 def test_a_stand_in_is_not_judged() -> None:
     record = replace(WHOLE, device="cpu-stand-in")
     assert {verdict.rpartition(": ")[2] for verdict in goals(record).values()} == {"NOT JUDGED"}

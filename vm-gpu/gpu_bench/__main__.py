@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     bench = run(order, os.environ)
     if measurement := measurement_of(bench, read_manifests(models)):
-        write_measurement(options.out.with_suffix(".measurement.json"), measurement)
+        write_measurement(options.measurement or options.out.with_suffix(".measurement.json"), measurement)
     sys.stdout.write("\n" + summary(bench))
     return int(any(part.state == FAILED for part in bench.sections))
 
@@ -100,6 +100,7 @@ def section(name: str, plan: str, share_s: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vm-gpu/bench.py", description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER / "record.json", metavar="FILE", help="the record to write")
+    parser.add_argument("--measurement", type=Path, metavar="FILE", help="for the planner; default: beside the record")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="folder of model folders")
     parser.add_argument(
         "--provider", choices=("cuda", "cpu"), default="cuda", help="cpu: a stand-in, to try the script"

@@ -79,7 +79,7 @@ def _goals(bench: Bench) -> list[Cells]:
     gains, late = batching_gains(bench), _at_target(bench)
     gain_text = ", ".join(f"{gain:.1f} x {UNBATCHED[way]}" for way, gain in gains.items())
     same = bench.rows("equality")
-    equal = sum(part.within for part in same) / len(same) if same else None
+    equal = sum(part.within for part in same) / len(same) if any(part.found for part in same) else None
     return [
         row(f"pipeline ≥ {RATIO_MIN} of the bare loop", lowest, ratio_text, lambda value: value >= RATIO_MIN),
         row(
