@@ -131,6 +131,8 @@ def add_options(parser: LocustArgumentParser, **_: object) -> None:
     options.add_argument("--slo", metavar="<file>", default=str(SLO), help="Targets to read. Default: %(default)s")
     options.add_argument("--objective", metavar="<name>", help="Objective in slo.toml. Default: the one of the file")
     options.add_argument("--short", action="store_true", help="The objective's short form")
+    options.add_argument("--model", metavar="<name>", help="Model or family to ask instead")
+    options.add_argument("--scale", type=float, metavar="<share>", help="Scale of a picture's sides instead")
     options.add_argument("--arrival-rate", type=float, metavar="<per s>", help="Arrivals per second instead")
     options.add_argument("--duration-s", type=float, metavar="<s>", help="Judged window in seconds instead")
     options.add_argument("--seed", type=int, metavar="<int>", help="Seed of the schedule instead")
@@ -175,6 +177,8 @@ def _prepared(environment: Environment) -> Load:
 
 def _overridden(objective: Objective, options: Namespace) -> Objective:
     given = {
+        "model": options.model,
+        "scale": options.scale,
         "rate_per_s": options.arrival_rate,
         "duration_s": options.duration_s,
         "seed": options.seed,

@@ -29,7 +29,9 @@ def program(folder: Path, name: str, body: str) -> None:
 
 
 def run(script: str, folder: Path, *, path: str = "/usr/bin:/bin") -> "subprocess.CompletedProcess[str]":
-    text = files()[f"/usr/local/sbin/{script}"]["content"].replace("/etc/gpu-api/env", str(folder / "env"))
+    text = files()[f"/usr/local/sbin/{script}"]["content"]
+    for place, name in (("/etc/gpu-api/env", "env"), ("/proc/uptime", "uptime")):
+        text = text.replace(place, str(folder / name))
     environ = {"PATH": f"{folder}{os.pathsep}{path}"}
     command = ["/bin/sh", "-c", text]
     return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, check=False)
@@ -41,12 +43,40 @@ def run(script: str, folder: Path, *, path: str = "/usr/bin:/bin") -> "subproces
 )
 def test_the_driver_must_be_new_enough_for_the_image(tmp_path: Path, driver: str, status: int) -> None:
     program(tmp_path, "nvidia-smi", driver)
+    (tmp_path / "uptime").write_text("100000.5 1.0\n")
     done = run("gpu-api-check-driver", tmp_path)
     assert done.returncode == status
     assert ("is older than 580" in done.stderr) == (status == 1)
 
 
+@pytest.mark.parametrize(
+    ("xid", "up_s", "restarts"),
+    [("NVRM: Xid (PCI:0001:00:00): 79", 901, True), ("NVRM: Xid (PCI:0001:00:00): 79", 899, False), ("", 901, False)],
+)
+def test_a_gpu_that_was_lost_is_told_from_one_that_never_was(
+    tmp_path: Path, xid: str, up_s: int, *, restarts: bool
+) -> None:
+    program(tmp_path, "nvidia-smi", "exit 15")
+    program(tmp_path, "journalctl", f"echo '{xid}'" if xid else "exit 1")
+    program(tmp_path, "systemctl", f'echo "$*" >> {tmp_path}/calls')
+    (tmp_path / "uptime").write_text(f"{up_s}.51 3.2\n")
+    done = run("gpu-api-check-driver", tmp_path)
+    assert done.returncode == 15
+    assert ("The kernel says of the GPU: NVRM: Xid" in done.stderr) == bool(xid)
+    calls = tmp_path / "calls"
+    assert (calls.read_text() if calls.exists() else "") == ("--no-block reboot\n" if restarts else "")
+
+
+def test_what_the_driver_reported_before_stands_in_the_log_of_the_next_start(tmp_path: Path) -> None:
+    program(tmp_path, "nvidia-smi", "echo 580.95.05")
+    program(tmp_path, "journalctl", "echo 'NVRM: Xid (PCI:0001:00:00): 31'")
+    done = run("gpu-api-check-driver", tmp_path)
+    assert done.returncode == 0
+    assert "NVRM: Xid (PCI:0001:00:00): 31" in done.stderr
+
+
 def test_a_machine_without_a_driver_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "uptime").write_text("100000.5 1.0\n")
     assert run("gpu-api-check-driver", tmp_path).returncode != 0
 
 

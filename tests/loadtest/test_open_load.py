@@ -1,6 +1,7 @@
 """Plain Locust against a real server: it ends by itself, counts queueing, and its exit status is the verdict."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -85,6 +86,14 @@ def test_waiting_for_a_busy_tier_is_counted(measure: Measure) -> None:
     assert p95_ms is not None
     assert p95_ms > 2 * 50, "a closed loop would have measured the service time alone"
     assert 0.7 < p95_ms / nearest_rank(expected_ms, 95) < 1.5
+
+
+def test_another_model_than_the_objectives_can_be_loaded(measure: Measure, models: Path) -> None:
+    shutil.copytree(models / "practice", models / "larger")
+    with measure.started(Behaviour(), "--model", "larger", duration_s=1) as load:
+        status, said = finish(load)
+    assert status == 0, said
+    assert (measure.record().objective.model, measure.record().ran.model) == ("larger", "larger")
 
 
 def test_a_slow_tier_fails(measure: Measure) -> None:

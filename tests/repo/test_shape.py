@@ -20,6 +20,8 @@ ENVIRONMENT_READERS = {
     "vm-gpu/gpu_api/worker.py",
     "shared/inference_jobs/__main__.py",
     "vm-gpu/gpu_api/main.py",
+    "vm-gpu/bench.py",
+    "vm-gpu/gpu_bench/__main__.py",
     "shared/tiers/serve.py",
     "loadtest/steady.py",
     "loadtest/trial.py",
