@@ -26,7 +26,7 @@ from training.seeds import require_training
 BOARD_WIDTH, BOARD_HEIGHT = 1920, 1440
 CROP = 320  # side of a training crop in pixels
 SMALLEST_SCALE, LARGEST_SCALE = 0.25, 1.25
-_DEFECTS_A_BOARD = 85
+_DEFECTS_A_BOARD = 40
 _LEAST_VISIBLE = 0.5  # of a defect's box that a crop cuts through
 
 
