@@ -101,6 +101,19 @@ def store_float16(path: Path) -> None:
     onnx.save(graph, path)
 
 
+def widen_float16(graph: onnx.GraphProto) -> None:
+    """What `store_float16` did undone, but for the rounding: float32 weights and no Cast (in place)."""
+    stored = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]
+    for node in casts:
+        tensor = stored[node.input[0]]
+        wide = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0])
+        graph.initializer.append(wide)
+        graph.node.remove(node)
+    for name in {node.input[0] for node in casts}:
+        graph.initializer.remove(stored[name])
+
+
 def largest_differences(model: Detector, path: Path) -> tuple[float, float]:
     """How far ONNX Runtime is from torch on boards of several shapes: pixels, scores."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

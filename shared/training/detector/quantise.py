@@ -34,7 +34,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.boards import LABELS, LOOKS, make_board
-from training.detector.export import GOLDEN_SEED, golden_picture, read_picture, write_golden
+from training.detector.export import GOLDEN_SEED, golden_picture, read_picture, widen_float16, write_golden
 from training.detector.reference import Answer, run, shrink
 from training.seeds import require_training
 
@@ -79,9 +79,13 @@ def _tiles(settings: ImageInput, boards: int) -> Iterator[NDArray[np.uint8]]:
 def write_int8(model: Path, path: Path, tiles: Tiles, *, weight_bits: int) -> None:
     """The float model in the file `model` quantised to the file `path`."""
     with tempfile.TemporaryDirectory() as folder:
-        shaped = Path(folder) / "shaped.onnx"
+        wide, shaped = Path(folder) / "wide.onnx", Path(folder) / "shaped.onnx"
+        # A weight behind a Cast would count as an activation: quantised at every run, with one scale for all channels.
+        stored = onnx.load(model)
+        widen_float16(stored.graph)
+        onnx.save(stored, wide)
         # Shape inference alone: ONNX Runtime's optimiser would leave its own operator domains in the file.
-        quant_pre_process(str(model), str(shaped), skip_optimization=True, skip_symbolic_shape=True)
+        quant_pre_process(str(wide), str(shaped), skip_optimization=True, skip_symbolic_shape=True)
         quantize_static(
             str(shaped),
             str(path),
