@@ -1,7 +1,9 @@
 """The planner against the load test: one setting of a tiny detector, from its measurement to the written table."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tier_planner.candidates import Evidence
@@ -10,6 +12,7 @@ from tier_planner.options import response_ms
 from tier_planner.predict import candidates
 
 from loadtest.validate_plan import chosen, here, main, typical_seed
+from loadtest.validation import Row, shortcomings
 from tests.synthetic import boards, measurement, picture_point
 from tests.tiers import free_port
 
@@ -40,6 +43,31 @@ def test_a_typical_schedule_bursts_as_a_long_time_would() -> None:
     assert typical_seed(one, rate_per_s, 20.0, predicted_ms) == (seed, replayed_ms)
 
 
+def row(setting: str, load: float, **changes: Any) -> Row:
+    """A good row: predicted and measured agree, every arrival was answered, the generator was on time."""
+    made = Row(setting, "boards-n", 0.5, 1, 1, load, 10 * load, 100, 1, 100.0, 100.0, 100.0, 0, 2.0)
+    return replace(made, **changes)
+
+
+def test_four_settings_at_three_loads_without_fault_are_enough() -> None:
+    rows = [row(setting, load) for setting in "abcd" for load in (0.3, 0.5, 0.7)]
+    assert shortcomings(rows, 0.15) == []
+    (few,) = shortcomings(rows[:-1], 0.15)
+    assert few.startswith("3 settings have 3 loads")
+    (few,) = shortcomings(rows[:9] + [row("d", 0.3)] * 3, 0.15)
+    assert few.startswith("3 settings have 3 loads")
+
+
+def test_misses_errors_and_a_late_generator_are_named() -> None:
+    rows = [row(setting, load, predicted_ms=130.0) for setting in "abcd" for load in (0.3, 0.5, 0.7)]
+    rows[0] = replace(rows[0], errors=2)
+    rows[1] = replace(rows[1], lag_p99_ms=12.0)
+    miss, errors, late = shortcomings(rows, 0.15)
+    assert "30.0%, is over 15%" in miss
+    assert errors.startswith("a at 3/s: 2 of 100")
+    assert late.startswith("a at 5/s: the generator was 12 ms late")
+
+
 @pytest.mark.slow
 def test_one_setting_from_measurement_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = tmp_path / "measured.json", tmp_path / "out" / "validation.json"
@@ -49,10 +77,10 @@ def test_one_setting_from_measurement_to_table(tmp_path: Path, capsys: pytest.Ca
     arguments = ["--measurement", str(source), "--setting", "n:0.25:1:1", "--loads", "0.5", "--seconds", "6"]
     assert main([*arguments, "--port", str(free_port()), "--out", str(out)]) == 1
     document = json.loads(out.read_text())
-    (row,) = document["rows"]
-    assert (row["model"], row["threads"], row["slots"], row["errors"]) == ("board-defects-n", 1, 1, 0)
-    assert 0 < row["measured_ms"] < row["predicted_ms"]
-    assert document["median_error"] == pytest.approx(row["error"], abs=1e-3)
+    (only,) = document["rows"]
+    assert (only["model"], only["threads"], only["slots"], only["errors"]) == ("board-defects-n", 1, 1, 0)
+    assert 0 < only["measured_ms"] < only["predicted_ms"]
+    assert document["median_error"] == pytest.approx(only["error"], abs=1e-3)
     table = out.with_suffix(".md").read_text()
     assert "| n @ 0.25 | 1 x 1 | 50% |" in table
     assert table in capsys.readouterr().out
