@@ -12,24 +12,36 @@ HEADS = ("variant", "work", "threads", "accuracy", "p50", "p95", "spread", "answ
 
 
 def markdown_table(measurement: Measurement) -> str:
-    """One row a variant and work: accuracy, p50 at each thread count, memory peak, as a README shows them."""
-    threads = sorted({point.threads for point in measurement.points})
+    """One row a variant, precision and work: accuracy, p50 with each power, memory peak, as a README shows them."""
+    powers = sorted({_power(point) for point in measurement.points})
     metric = next((point.accuracy.metric for point in measurement.points if point.accuracy), "accuracy")
     work = "rows" if measurement.points[0].scale is None else "scale"
-    heads = ["variant", work, metric, *(f"p50, {count_text(n)}" for n in threads), "memory peak"]
+    heads = ["variant", work, metric, *(f"p50, {_power_text(*power)}" for power in powers), "memory peak"]
     rows = [heads, ["---", "---:", *["---:"] * (len(heads) - 2)]]
-    for points in alike(measurement.points, lambda p: (p.model, p.scale, work == "rows" and p.batch)):
-        first, by_threads = points[0], {point.threads: point for point in points}
+    for points in alike(measurement.points, lambda p: (p.model, p.scale, p.precision, work == "rows" and p.batch)):
+        first, by_power = points[0], {_power(point): point for point in points}
+        several = len({point.precision for point in measurement.points if point.model == first.model}) > 1
         rows.append(
             [
-                f"`{first.variant}`",
+                f"`{first.variant}`{f' {first.precision}' if several else ''}",
                 work_text(first),
                 f"{first.accuracy.value:.3f}" if first.accuracy else "–",
-                *(time_text(by_threads[n].p50_ms) if n in by_threads else "–" for n in threads),
+                *(time_text(by_power[power].p50_ms) if power in by_power else "–" for power in powers),
                 _memory_text(points),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _power(point: Point) -> tuple[str, int]:
+    """What computed: a column of the table. How many threads feed a GPU is not its power."""
+    return point.device, 1 if point.device == "cuda" else point.threads
+
+
+def _power_text(device: str, threads: int) -> str:
+    if device == "cuda":
+        return "GPU"
+    return count_text(threads) if device == "cpu" else f"{count_text(threads)} ({device})"
 
 
 def terminal_table(measurement: Measurement) -> str:

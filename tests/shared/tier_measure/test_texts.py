@@ -25,6 +25,20 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert terminal_table(bare).splitlines()[2].split()[:4] == ["n", "@1", "2", "–"]
 
 
+def test_a_gpu_has_a_column_of_its_own_and_each_precision_a_row() -> None:
+    record = measurement()
+    gpu = [
+        replace(point, device="cuda", precision=precision, threads=1, latencies_ms=(time_ms,), memory_peak_mib=None)
+        for precision, time_ms in (("float32", 20.0), ("float16", 12.0))
+        for point in record.points
+        if point.threads == 1
+    ]
+    lines = markdown_table(replace(record, points=(*record.points, *gpu))).splitlines()
+    assert lines[0] == "| variant | scale | mAP@0.5 | p50, 1 thread | p50, 2 threads | p50, GPU | memory peak |"
+    assert lines[2] == "| `n` float32 | 1 | 0.800 | 1.2 s | 678 ms | 20.0 ms | 202 MiB |"
+    assert "| `n` float16 | 1 | 0.800 | – | – | 12.0 ms | – |" in lines
+
+
 def test_two_thread_counts_are_no_check() -> None:
     text = laws_text(measurement())
     assert "n@1            serial share s 0.1" in text
