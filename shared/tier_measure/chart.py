@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tier_planner.measurements import read_measurement
+from tier_planner.measurements import Measurement, is_measurement, read_measurement
 from tier_planner.tables import TableError
 
 from loadtest.paths import ROOT
@@ -24,13 +24,15 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="tiers chart", description="Draw accuracy over response time: a curve for each machine and power."
     )
-    parser.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="what `tiers measure` wrote")
+    parser.add_argument(
+        "records", type=Path, nargs="+", metavar="RECORD", help="what `tiers measure` wrote; others are passed over"
+    )
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where PNG, SVG and HTML go")
     parser.add_argument("--name", default=NAME, help=f"of the files, less their endings (default: {NAME})")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help=f"(default: {' '.join(KINDS)})")
     options = parser.parse_args(arguments)
     try:
-        picture = picture_of([read_measurement(path) for path in options.records])
+        picture = picture_of(_measurements(options.records))
     except (MeasureError, TableError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -41,3 +43,13 @@ def main(arguments: Sequence[str]) -> int:
             write_page(path, picture)
         sys.stdout.write(f"{path}\n")
     return 0
+
+
+def _measurements(paths: Sequence[Path]) -> list[Measurement]:
+    """Those of `paths` that are measurements, named on standard error where they are not. Raises TableError."""
+    others = [path for path in paths if path.is_file() and not is_measurement(path)]
+    if len(others) == len(paths):
+        raise MeasureError(f"None of {', '.join(map(str, paths))} is what `tiers measure` writes.")
+    for path in others:
+        sys.stderr.write(f"passed over, not of `tiers measure`: {path}\n")
+    return [read_measurement(path) for path in paths if path not in others]

@@ -130,10 +130,20 @@ def test_what_cannot_be_drawn_is_said(record: Path, tmp_path: Path, capsys: pyte
         picture_of([bare])
     with pytest.raises(MeasureError, match=r"several kinds: RMSE, mAP@0\.5"):
         picture_of([measurement(), measurement(metric="RMSE")])
-    document = json.loads(record.read_text())
-    record.write_text(json.dumps({**document, "kind": "else"}))
-    assert main([str(record), "--out", str(tmp_path / "out")]) == 2
-    assert "kind = 'else'" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.json"), "--out", str(tmp_path / "out")]) == 2
+    assert "none.json" in capsys.readouterr().err
+
+
+def test_records_of_other_kinds_are_passed_over(
+    record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**json.loads(record.read_text()), "kind": "else"}))
+    out = ["--out", str(tmp_path / "out"), "--kinds", "svg"]
+    assert main([str(other), str(record), *out]) == 0
+    assert f"passed over, not of `tiers measure`: {other}" in capsys.readouterr().err
+    assert main([str(other), *out]) == 2
+    assert "is what `tiers measure` writes" in capsys.readouterr().err
 
 
 def test_a_gpu_and_its_host_in_one_record_are_two_machines() -> None:
