@@ -77,15 +77,19 @@ lock: ## resolve the requirement files again (needs uv); UPGRADE=--upgrade moves
 	uv pip compile pyproject.toml --extra cpu --extra functions $(LOCK) -o requirements/functions.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q $(UPGRADE)
 
-train: $(READY) ## make the models again (a minute for the tables; PyTorch and over an hour for the detector)
+train: $(READY) ## make the models again (a minute for the tables; PyTorch and over an hour for VARIANT=n, a GPU for larger ones)
 	$(BIN)/python -m training.tabular
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo "The detector needs PyTorch: $(BIN)/pip install torch"; exit 1; }
-	$(BIN)/python -m training.detector.train --variant n --minutes 75 --out build/board-defects-n
-	$(BIN)/python -m training.detector.export --checkpoint build/board-defects-n/checkpoint.pt --out shared/models/board-defects-n
-	$(BIN)/python -m training.evaluate --model board-defects-n --write
+	$(BIN)/python -m training.detector.train --variant $(VARIANT) --device $(DEVICE) --minutes $(MINUTES) --out build/$(DETECTOR)
+	$(BIN)/python -m training.detector.export --checkpoint build/$(DETECTOR)/checkpoint.pt --out shared/models/$(DETECTOR)
+	$(BIN)/python -m training.evaluate --model $(DETECTOR) --boards 20 --write
+VARIANT := n
+DEVICE := cpu
+MINUTES := 75
+DETECTOR = board-defects-$(VARIANT)
 
 evaluate: $(READY) ## measure the detectors' accuracy again and write it into their model.toml
-	$(BIN)/python -m training.evaluate --write
+	$(BIN)/python -m training.evaluate --boards 20 --write
 
 compare-sahi: build/compare/.ready ## our tiling against SAHI's: accuracy and time on the same boards, model and session
 	build/compare/bin/python -m pytest -q tests/shared/training/test_compare_sahi.py
