@@ -41,7 +41,11 @@ def _how_to_measure(hosting: Hosting, asked: str) -> str:
 
 
 def _points(asked: str, measurement: Measurement, device: str) -> list[Point]:
-    return [point for point in measurement.points if asked in (point.family, point.model) and point.device == device]
+    return [point for point in measurement.points if _is_asked(point, asked) and point.device == device]
+
+
+def _is_asked(point: Point, asked: str) -> bool:
+    return asked in (point.family, point.model)
 
 
 def _grouped(points: Iterable[Point]) -> dict[Key, list[Point]]:
@@ -52,14 +56,34 @@ def _grouped(points: Iterable[Point]) -> dict[Key, list[Point]]:
 
 
 def _from_cpu(hosting: Hosting, asked: str, evidence: Evidence) -> Iterator[Candidate]:
-    """Predicted from the newest measurement of each model and scale on a CPU."""
+    """Predicted from the family's reference on a CPU; from another machine only what the reference has not."""
     seen: set[Key] = set()
-    for measurement in evidence.newest():
-        speed = _core_speed(hosting, measurement)
+    references = _references(asked, evidence)
+    for measurement in references:
+        speed = _core_speed(hosting, measurement, references[0])
+        if speed is None:
+            continue
         for key, points in _grouped(_points(asked, measurement, "cpu")).items():
-            if key not in seen:
+            if key not in seen and (found := list(_at_each_thread_count(hosting, points, speed, evidence))):
                 seen.add(key)
-                yield from _at_each_thread_count(hosting, points, speed, evidence)
+                yield from found
+
+
+def _references(asked: str, evidence: Evidence) -> list[Measurement]:
+    """The measurements of the family on a CPU, the one of most settings first, of equal ones the newest.
+
+    That one is the machine whose core counts 1 in `hosting.toml`. The CPU beside a GPU speaks only where no other does.
+    """
+    families = {point.family for one in evidence.measurements for point in one.points if _is_asked(point, asked)}
+    settings = {
+        id(one): {
+            (key_of(point), point.threads) for point in one.points if point.family in families and point.device == "cpu"
+        }
+        for one in evidence.measurements
+    }
+    known = [one for one in evidence.newest() if settings[id(one)]]
+    alone = [one for one in known if not one.machine.gpu]
+    return sorted(alone or known, key=lambda one: -len(settings[id(one)]))
 
 
 def _at_each_thread_count(
@@ -94,8 +118,12 @@ class _Speed:
     why: str
 
 
-def _core_speed(hosting: Hosting, measurement: Measurement) -> _Speed:
-    """From the calibration of both where there is one; less than one core counts as its share."""
+def _core_speed(hosting: Hosting, measurement: Measurement, reference: Measurement) -> _Speed | None:
+    """From the calibration of both where there is one; less than one core counts as its share.
+
+    The assumed speed is relative to the reference: by their calibrations it is one relative to any other machine. None
+    where they ran different kernels.
+    """
     share = min(1.0, hosting.cores)
     known, here = hosting.calibration, measurement.calibration
     if known and known.kernel == here.kernel:
@@ -103,8 +131,11 @@ def _core_speed(hosting: Hosting, measurement: Measurement) -> _Speed:
         edge = max(here.spread, 0.05)
         why = f"a core there was calibrated at {ratio:.2f} of this one ({known.source})"
         return _Speed(share * ratio * (1 - edge), share * ratio, share * ratio * (1 + edge), why)
-    low, middle, high = hosting.core_speed
-    why = f"a core there is taken as {middle:g} ({low:g} to {high:g}) of one of {measurement.machine.cpu}: "
+    if here.kernel != reference.calibration.kernel:
+        return None
+    times = reference.calibration.gflops_per_core / here.gflops_per_core
+    low, middle, high = (speed * times for speed in hosting.core_speed)
+    why = f"a core there is taken as {middle:.3g} ({low:.3g} to {high:.3g}) of one of {measurement.machine.cpu}: "
     return _Speed(share * low, share * middle, share * high, why + hosting.core_speed_why)
 
 
@@ -205,7 +236,7 @@ def _known_point(asked: str, evidence: Evidence, variant: str, scale: float | No
         point
         for measurement in evidence.newest()
         for point in measurement.points
-        if asked in (point.family, point.model) and (point.variant, point.scale) == (variant, scale)
+        if _is_asked(point, asked) and (point.variant, point.scale) == (variant, scale)
     ]
     return next((point for point in found if evidence.accuracy(point)[0] is not None), found[0] if found else None)
 

@@ -123,14 +123,38 @@ def test_a_load_test_on_this_machine_says_nothing_of_the_hosting_that_it_plays()
     assert {one.evidence for one in found(HOSTINGS["container-2"], evidence).values()} == {PREDICTED}
 
 
-def test_the_newest_measurement_of_a_variant_counts() -> None:
-    newer = replace(
-        measurement([picture_point("n", 1.0, threads, faster=2.0) for threads in (1, 2)]),
-        written_at="2026-12-01T00:00:00+00:00",
-    )
-    one = found(HOSTINGS["container-2"], Evidence((boards(), newer)))[2]
-    assert middle_ms(one) == pytest.approx(275)
-    assert middle_ms(found(HOSTINGS["container-2"], Evidence((newer, boards())))[2]) == pytest.approx(275)
+NEWER = "2026-12-01T00:00:00+00:00"
+
+
+def test_of_equal_measurements_the_newest_counts() -> None:
+    points = [replace(p, latencies_ms=tuple(ms / 2 for ms in p.latencies_ms)) for p in boards().points]
+    newer = replace(measurement(points), written_at=NEWER)
+    for both in ((boards(), newer), (newer, boards())):
+        assert middle_ms(found(HOSTINGS["container-2"], Evidence(both))[2]) == pytest.approx(275)
+
+
+def test_a_newer_measurement_of_less_hides_nothing() -> None:
+    some = [picture_point("n", 1.0, 16, faster=2.0), picture_point("n", 0.5, 1, faster=2.0)]
+    newer = replace(measurement(some), written_at=NEWER)
+    alone, both = Evidence((boards(),)), Evidence((boards(), newer))
+    for scale in (1.0, 0.5):
+        assert found(HOSTINGS["container-2"], both, scale=scale) == found(HOSTINGS["container-2"], alone, scale=scale)
+
+
+def test_what_only_another_machine_measured_is_translated_by_the_calibrations() -> None:
+    reference = measurement([p for p in boards().points if p.variant != "n"])
+    other = measurement([picture_point("n", 1.0, threads, faster=2.0) for threads in (1, 2)])
+    other = replace(other, calibration=replace(other.calibration, gflops_per_core=100.0))
+    assert middle_ms(found(HOSTINGS["container-2"], Evidence((reference, other)))[2]) == pytest.approx(550)
+    foreign = replace(other, calibration=Calibration("another kernel", 100.0, 0.02))
+    assert found(HOSTINGS["container-2"], Evidence((reference, foreign))) == {}
+
+
+def test_the_cpu_beside_a_gpu_speaks_only_where_no_other_does() -> None:
+    beside = measurement([*boards().points, picture_point("n", 1.0, 8)], gpu="NVIDIA H100 80GB HBM3, driver 1")
+    fast = replace(beside, written_at=NEWER, points=tuple(replace(p, latencies_ms=(1.0,)) for p in beside.points))
+    assert middle_ms(found(HOSTINGS["container-2"], Evidence((boards(), fast)))[2]) == pytest.approx(550)
+    assert middle_ms(found(HOSTINGS["container-2"], Evidence((fast,)))[2]) == 1.0
 
 
 def test_answers_beside_each_other_take_longer_as_measured() -> None:
