@@ -173,14 +173,14 @@ def _at_threads(by_threads: Mapping[int, Point], law: Amdahl | None, threads: in
         return _Time(point, 1.0, 1.0, 1.0, f"{threads} thread{'s' * (threads > 1)} measured;")
     if law is None:
         return None
-    point = by_threads[max(by_threads)]
+    point = by_threads[min(by_threads, key=lambda count: max(count / threads, threads / count))]
     low, middle, high = (
         _share_ms(law, share, threads) / _share_ms(law, share, point.threads)
         for share in (law.low, law.serial_share, law.high)
     )
     why = f"{threads} threads by Amdahl from {', '.join(map(str, law.thread_counts))} (serial share "
     why += f"{law.serial_share:.2f}, {law.low:.2f} to {law.high:.2f});"
-    return _Time(point, min(low, middle), middle, max(high, middle), why)
+    return _Time(point, min(low, middle, high), middle, max(low, middle, high), why)
 
 
 def _share_ms(law: Amdahl, serial_share: float, threads: int) -> float:

@@ -48,6 +48,18 @@ def test_what_is_further_from_the_measured_threads_is_less_sure() -> None:
     assert by_threads[2].high == pytest.approx(1 / 0.5)
 
 
+def test_between_measured_threads_the_interval_holds_the_law_on_both_sides() -> None:
+    noisy = [replace(picture_point("n", 1.0, 1), latencies_ms=(900.0, 1000.0, 1100.0))]
+    noisy += [replace(picture_point("n", 1.0, 16), latencies_ms=(140.0, 157.0, 180.0))]
+    sure = replace(HOSTINGS["dedicated-d16"], core_speed=(1.0, 1.0, 1.0))
+    by_threads = found(sure, Evidence((measurement(noisy),)))
+    assert by_threads[16].low == by_threads[16].high == 1
+    for threads in (2, 4, 8):
+        assert by_threads[threads].low < 1 < by_threads[threads].high
+    # 2 is nearer to 1 than to 16, so it is less unsure than 4, whose neighbours are four times away.
+    assert by_threads[2].high - by_threads[2].low < by_threads[4].high - by_threads[4].low
+
+
 def test_less_than_a_core_is_its_share_of_one() -> None:
     (one,) = found(HOSTINGS["function-512"], Evidence((rows(),)), "small", None).values()
     assert middle_ms(one) == pytest.approx(2.0 / 0.25)
