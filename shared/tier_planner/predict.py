@@ -64,7 +64,8 @@ def _from_cpu(hosting: Hosting, asked: str, evidence: Evidence) -> Iterator[Cand
         if speed is None:
             continue
         for key, points in _grouped(_points(asked, measurement, "cpu")).items():
-            if key not in seen and (found := list(_at_each_thread_count(hosting, points, speed, evidence))):
+            worst = _worst_contention(measurement, points[0].model)
+            if key not in seen and (found := list(_at_each_thread_count(hosting, points, speed, evidence, worst))):
                 seen.add(key)
                 yield from found
 
@@ -87,7 +88,7 @@ def _references(asked: str, evidence: Evidence) -> list[Measurement]:
 
 
 def _at_each_thread_count(
-    hosting: Hosting, points: Sequence[Point], speed: "_Speed", evidence: Evidence
+    hosting: Hosting, points: Sequence[Point], speed: "_Speed", evidence: Evidence, worst: float | None
 ) -> Iterator[Candidate]:
     by_threads = {point.threads: point for point in sorted(points, key=lambda point: -point.p50_ms)}
     law = _law(tuple((threads, point.latencies_ms) for threads, point in sorted(by_threads.items())))
@@ -97,15 +98,51 @@ def _at_each_thread_count(
             there = replace(
                 time, low=time.low / speed.high, middle=time.middle / speed.middle, high=time.high / speed.low
             )
-            known = _Known(time.point, *evidence.accuracy(time.point), PREDICTED, f"{time.why} {speed.why}")
             slots = max(1, min(hosting.slots_max, int(hosting.cores) // threads))
-            yield _from_point(hosting, threads, slots, there, known)
+            crowd = _crowd(time.point, threads, slots, worst)
+            there = replace(there, high=there.high * crowd.high)
+            why = f"{time.why} {crowd.why}{speed.why}"
+            known = _Known(time.point, *evidence.accuracy(time.point), PREDICTED, why)
+            yield replace(_from_point(hosting, threads, slots, there, known), contention=crowd.contention)
 
 
 @lru_cache(maxsize=1000)
 def _law(times: tuple[tuple[int, tuple[float, ...]], ...]) -> Amdahl | None:
     """The fit resamples: once for all hostings."""
     return fit_amdahl(dict(times))
+
+
+@dataclass(frozen=True)
+class _Crowd:
+    """What answers beside each other cost: how much longer each takes, and what is unsure of that."""
+
+    contention: float
+    high: float = 1.0
+    """Factor on the upper end of the interval."""
+    why: str = ""
+
+
+def _crowd(point: Point, threads: int, slots: int, worst: float | None) -> _Crowd:
+    """As measured with these threads and as many callers, else the model's worst, with the upper end as much higher."""
+    if slots == 1:
+        return _Crowd(1.0)
+    if point.threads == threads and point.callers >= slots:
+        return _Crowd(_contention(point))
+    if worst is None:
+        return _Crowd(1.0, 1.0, "what answers beside each other cost was never measured and counts as nothing; ")
+    why = f"{slots} answers at once were not measured: {worst:.2f} times as long, the worst of this model;"
+    return _Crowd(worst, worst, f"{why} ")
+
+
+def _contention(point: Point) -> float:
+    """How much longer an answer takes beside the point's callers than alone."""
+    return max(1.0, point.callers / point.throughput_per_s * 1000 / point.p50_ms)
+
+
+def _worst_contention(measurement: Measurement, model: str) -> float | None:
+    """Over all scales and thread counts; None where the model never had several callers."""
+    points = (point for point in measurement.points if point.model == model and point.device == "cpu")
+    return max((_contention(point) for point in points if point.callers > 1), default=None)
 
 
 @dataclass(frozen=True)
@@ -267,13 +304,10 @@ def _own(hosting: Hosting, times_ms: Sequence[float], threads: int, known: "_Kno
 def _from_point(hosting: Hosting, threads: int, slots: int, time: "_Time", known: "_Known") -> Candidate:
     """From the times of a measured point and the factors on them."""
     point = known.point
-    busy_ms = point.callers / point.throughput_per_s * 1000
-    contends = slots > 1 and point.callers > 1 and not hosting.gpu
     times_ms = [latency_ms * time.middle for latency_ms in point.latencies_ms]
     return replace(
         _own(hosting, times_ms, threads, known),
         slots=slots,
-        contention=max(1.0, busy_ms / point.p50_ms) if contends else 1.0,
         low=time.low / time.middle,
         high=time.high / time.middle,
         memory_mib=point.memory_peak_mib and point.memory_peak_mib * slots,

@@ -175,3 +175,21 @@ def test_answers_beside_each_other_take_longer_as_measured() -> None:
     by_threads = found(HOSTINGS["container-2"], Evidence((crowded,)))
     assert by_threads[1].contention == pytest.approx(1.3)
     assert by_threads[2].contention == 1
+
+
+def test_contention_that_was_not_measured_is_the_worst_of_the_model_and_makes_the_time_less_sure() -> None:
+    two_callers = [
+        replace(picture_point("n", 1.0, 1), callers=2, throughput_per_s=2 / 1.3),
+        replace(picture_point("n", 0.5, 1), callers=2, throughput_per_s=8 / 1.5),
+    ]
+    crowded = measurement([*two_callers, picture_point("n", 1.0, 2), *(p for p in boards().points if p.variant == "m")])
+    here, wider = (found(HOSTINGS[name], Evidence((crowded,))) for name in ("container-2", "container-4"))
+    assert (here[1].slots, here[1].contention, here[1].high) == pytest.approx((2, 1.3, 1 / 0.5))
+    for threads, slots in ((1, 4), (2, 2)):
+        assert (wider[threads].slots, wider[threads].contention) == pytest.approx((slots, 1.5))
+        assert wider[threads].high == pytest.approx(1.5 / 0.5)
+        assert f"{slots} answers at once were not measured: 1.50 times as long" in wider[threads].why
+    assert (wider[4].slots, wider[4].contention) == (1, 1)
+    never = found(HOSTINGS["container-4"], Evidence((crowded,)), variant="m")[1]
+    assert never.contention == 1
+    assert "was never measured and counts as nothing" in never.why
