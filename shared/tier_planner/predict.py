@@ -41,7 +41,11 @@ def _how_to_measure(hosting: Hosting, asked: str) -> str:
 
 
 def _points(asked: str, measurement: Measurement, device: str) -> list[Point]:
-    return [point for point in measurement.points if asked in (point.family, point.model) and point.device == device]
+    return [point for point in measurement.points if _is_asked(point, asked) and point.device == device]
+
+
+def _is_asked(point: Point, asked: str) -> bool:
+    return asked in (point.family, point.model)
 
 
 def _grouped(points: Iterable[Point]) -> dict[Key, list[Point]]:
@@ -52,18 +56,39 @@ def _grouped(points: Iterable[Point]) -> dict[Key, list[Point]]:
 
 
 def _from_cpu(hosting: Hosting, asked: str, evidence: Evidence) -> Iterator[Candidate]:
-    """Predicted from the newest measurement of each model and scale on a CPU."""
+    """Predicted from the family's reference on a CPU; from another machine only what the reference has not."""
     seen: set[Key] = set()
-    for measurement in evidence.newest():
-        speed = _core_speed(hosting, measurement)
+    references = _references(asked, evidence)
+    for measurement in references:
+        speed = _core_speed(hosting, measurement, references[0])
+        if speed is None:
+            continue
         for key, points in _grouped(_points(asked, measurement, "cpu")).items():
-            if key not in seen:
+            worst = _worst_contention(measurement, points[0].model)
+            if key not in seen and (found := list(_at_each_thread_count(hosting, points, speed, evidence, worst))):
                 seen.add(key)
-                yield from _at_each_thread_count(hosting, points, speed, evidence)
+                yield from found
+
+
+def _references(asked: str, evidence: Evidence) -> list[Measurement]:
+    """The measurements of the family on a CPU, the one of most settings first, of equal ones the newest.
+
+    That one is the machine whose core counts 1 in `hosting.toml`. The CPU beside a GPU speaks only where no other does.
+    """
+    families = {point.family for one in evidence.measurements for point in one.points if _is_asked(point, asked)}
+    settings = {
+        id(one): {
+            (key_of(point), point.threads) for point in one.points if point.family in families and point.device == "cpu"
+        }
+        for one in evidence.measurements
+    }
+    known = [one for one in evidence.newest() if settings[id(one)]]
+    alone = [one for one in known if not one.machine.gpu]
+    return sorted(alone or known, key=lambda one: -len(settings[id(one)]))
 
 
 def _at_each_thread_count(
-    hosting: Hosting, points: Sequence[Point], speed: "_Speed", evidence: Evidence
+    hosting: Hosting, points: Sequence[Point], speed: "_Speed", evidence: Evidence, worst: float | None
 ) -> Iterator[Candidate]:
     by_threads = {point.threads: point for point in sorted(points, key=lambda point: -point.p50_ms)}
     law = _law(tuple((threads, point.latencies_ms) for threads, point in sorted(by_threads.items())))
@@ -73,15 +98,51 @@ def _at_each_thread_count(
             there = replace(
                 time, low=time.low / speed.high, middle=time.middle / speed.middle, high=time.high / speed.low
             )
-            known = _Known(time.point, *evidence.accuracy(time.point), PREDICTED, f"{time.why} {speed.why}")
             slots = max(1, min(hosting.slots_max, int(hosting.cores) // threads))
-            yield _from_point(hosting, threads, slots, there, known)
+            crowd = _crowd(time.point, threads, slots, worst)
+            there = replace(there, high=there.high * crowd.high)
+            why = f"{time.why} {crowd.why}{speed.why}"
+            known = _Known(time.point, *evidence.accuracy(time.point), PREDICTED, why)
+            yield replace(_from_point(hosting, threads, slots, there, known), contention=crowd.contention)
 
 
 @lru_cache(maxsize=1000)
 def _law(times: tuple[tuple[int, tuple[float, ...]], ...]) -> Amdahl | None:
     """The fit resamples: once for all hostings."""
     return fit_amdahl(dict(times))
+
+
+@dataclass(frozen=True)
+class _Crowd:
+    """What answers beside each other cost: how much longer each takes, and what is unsure of that."""
+
+    contention: float
+    high: float = 1.0
+    """Factor on the upper end of the interval."""
+    why: str = ""
+
+
+def _crowd(point: Point, threads: int, slots: int, worst: float | None) -> _Crowd:
+    """As measured with these threads and as many callers, else the model's worst, with the upper end as much higher."""
+    if slots == 1:
+        return _Crowd(1.0)
+    if point.threads == threads and point.callers >= slots:
+        return _Crowd(_contention(point))
+    if worst is None:
+        return _Crowd(1.0, 1.0, "what answers beside each other cost was never measured and counts as nothing; ")
+    why = f"{slots} answers at once were not measured: {worst:.2f} times as long, the worst of this model;"
+    return _Crowd(worst, worst, f"{why} ")
+
+
+def _contention(point: Point) -> float:
+    """How much longer an answer takes beside the point's callers than alone."""
+    return max(1.0, point.callers / point.throughput_per_s * 1000 / point.p50_ms)
+
+
+def _worst_contention(measurement: Measurement, model: str) -> float | None:
+    """Over all scales and thread counts; None where the model never had several callers."""
+    points = (point for point in measurement.points if point.model == model and point.device == "cpu")
+    return max((_contention(point) for point in points if point.callers > 1), default=None)
 
 
 @dataclass(frozen=True)
@@ -94,8 +155,12 @@ class _Speed:
     why: str
 
 
-def _core_speed(hosting: Hosting, measurement: Measurement) -> _Speed:
-    """From the calibration of both where there is one; less than one core counts as its share."""
+def _core_speed(hosting: Hosting, measurement: Measurement, reference: Measurement) -> _Speed | None:
+    """From the calibration of both where there is one; less than one core counts as its share.
+
+    The assumed speed is relative to the reference: by their calibrations it is one relative to any other machine. None
+    where they ran different kernels.
+    """
     share = min(1.0, hosting.cores)
     known, here = hosting.calibration, measurement.calibration
     if known and known.kernel == here.kernel:
@@ -103,8 +168,11 @@ def _core_speed(hosting: Hosting, measurement: Measurement) -> _Speed:
         edge = max(here.spread, 0.05)
         why = f"a core there was calibrated at {ratio:.2f} of this one ({known.source})"
         return _Speed(share * ratio * (1 - edge), share * ratio, share * ratio * (1 + edge), why)
-    low, middle, high = hosting.core_speed
-    why = f"a core there is taken as {middle:g} ({low:g} to {high:g}) of one of {measurement.machine.cpu}: "
+    if here.kernel != reference.calibration.kernel:
+        return None
+    times = reference.calibration.gflops_per_core / here.gflops_per_core
+    low, middle, high = (speed * times for speed in hosting.core_speed)
+    why = f"a core there is taken as {middle:.3g} ({low:.3g} to {high:.3g}) of one of {measurement.machine.cpu}: "
     return _Speed(share * low, share * middle, share * high, why + hosting.core_speed_why)
 
 
@@ -142,14 +210,14 @@ def _at_threads(by_threads: Mapping[int, Point], law: Amdahl | None, threads: in
         return _Time(point, 1.0, 1.0, 1.0, f"{threads} thread{'s' * (threads > 1)} measured;")
     if law is None:
         return None
-    point = by_threads[max(by_threads)]
+    point = by_threads[min(by_threads, key=lambda count: max(count / threads, threads / count))]
     low, middle, high = (
         _share_ms(law, share, threads) / _share_ms(law, share, point.threads)
         for share in (law.low, law.serial_share, law.high)
     )
     why = f"{threads} threads by Amdahl from {', '.join(map(str, law.thread_counts))} (serial share "
     why += f"{law.serial_share:.2f}, {law.low:.2f} to {law.high:.2f});"
-    return _Time(point, min(low, middle), middle, max(high, middle), why)
+    return _Time(point, min(low, middle, high), middle, max(low, middle, high), why)
 
 
 def _share_ms(law: Amdahl, serial_share: float, threads: int) -> float:
@@ -205,7 +273,7 @@ def _known_point(asked: str, evidence: Evidence, variant: str, scale: float | No
         point
         for measurement in evidence.newest()
         for point in measurement.points
-        if asked in (point.family, point.model) and (point.variant, point.scale) == (variant, scale)
+        if _is_asked(point, asked) and (point.variant, point.scale) == (variant, scale)
     ]
     return next((point for point in found if evidence.accuracy(point)[0] is not None), found[0] if found else None)
 
@@ -236,13 +304,10 @@ def _own(hosting: Hosting, times_ms: Sequence[float], threads: int, known: "_Kno
 def _from_point(hosting: Hosting, threads: int, slots: int, time: "_Time", known: "_Known") -> Candidate:
     """From the times of a measured point and the factors on them."""
     point = known.point
-    busy_ms = point.callers / point.throughput_per_s * 1000
-    contends = slots > 1 and point.callers > 1 and not hosting.gpu
     times_ms = [latency_ms * time.middle for latency_ms in point.latencies_ms]
     return replace(
         _own(hosting, times_ms, threads, known),
         slots=slots,
-        contention=max(1.0, busy_ms / point.p50_ms) if contends else 1.0,
         low=time.low / time.middle,
         high=time.high / time.middle,
         memory_mib=point.memory_peak_mib and point.memory_peak_mib * slots,

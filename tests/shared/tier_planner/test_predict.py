@@ -48,6 +48,18 @@ def test_what_is_further_from_the_measured_threads_is_less_sure() -> None:
     assert by_threads[2].high == pytest.approx(1 / 0.5)
 
 
+def test_between_measured_threads_the_interval_holds_the_law_on_both_sides() -> None:
+    noisy = [replace(picture_point("n", 1.0, 1), latencies_ms=(900.0, 1000.0, 1100.0))]
+    noisy += [replace(picture_point("n", 1.0, 16), latencies_ms=(140.0, 157.0, 180.0))]
+    sure = replace(HOSTINGS["dedicated-d16"], core_speed=(1.0, 1.0, 1.0))
+    by_threads = found(sure, Evidence((measurement(noisy),)))
+    assert by_threads[16].low == by_threads[16].high == 1
+    for threads in (2, 4, 8):
+        assert by_threads[threads].low < 1 < by_threads[threads].high
+    # 2 is nearer to 1 than to 16, so it is less unsure than 4, whose neighbours are four times away.
+    assert by_threads[2].high - by_threads[2].low < by_threads[4].high - by_threads[4].low
+
+
 def test_less_than_a_core_is_its_share_of_one() -> None:
     (one,) = found(HOSTINGS["function-512"], Evidence((rows(),)), "small", None).values()
     assert middle_ms(one) == pytest.approx(2.0 / 0.25)
@@ -123,14 +135,38 @@ def test_a_load_test_on_this_machine_says_nothing_of_the_hosting_that_it_plays()
     assert {one.evidence for one in found(HOSTINGS["container-2"], evidence).values()} == {PREDICTED}
 
 
-def test_the_newest_measurement_of_a_variant_counts() -> None:
-    newer = replace(
-        measurement([picture_point("n", 1.0, threads, faster=2.0) for threads in (1, 2)]),
-        written_at="2026-12-01T00:00:00+00:00",
-    )
-    one = found(HOSTINGS["container-2"], Evidence((boards(), newer)))[2]
-    assert middle_ms(one) == pytest.approx(275)
-    assert middle_ms(found(HOSTINGS["container-2"], Evidence((newer, boards())))[2]) == pytest.approx(275)
+NEWER = "2026-12-01T00:00:00+00:00"
+
+
+def test_of_equal_measurements_the_newest_counts() -> None:
+    points = [replace(p, latencies_ms=tuple(ms / 2 for ms in p.latencies_ms)) for p in boards().points]
+    newer = replace(measurement(points), written_at=NEWER)
+    for both in ((boards(), newer), (newer, boards())):
+        assert middle_ms(found(HOSTINGS["container-2"], Evidence(both))[2]) == pytest.approx(275)
+
+
+def test_a_newer_measurement_of_less_hides_nothing() -> None:
+    some = [picture_point("n", 1.0, 16, faster=2.0), picture_point("n", 0.5, 1, faster=2.0)]
+    newer = replace(measurement(some), written_at=NEWER)
+    alone, both = Evidence((boards(),)), Evidence((boards(), newer))
+    for scale in (1.0, 0.5):
+        assert found(HOSTINGS["container-2"], both, scale=scale) == found(HOSTINGS["container-2"], alone, scale=scale)
+
+
+def test_what_only_another_machine_measured_is_translated_by_the_calibrations() -> None:
+    reference = measurement([p for p in boards().points if p.variant != "n"])
+    other = measurement([picture_point("n", 1.0, threads, faster=2.0) for threads in (1, 2)])
+    other = replace(other, calibration=replace(other.calibration, gflops_per_core=100.0))
+    assert middle_ms(found(HOSTINGS["container-2"], Evidence((reference, other)))[2]) == pytest.approx(550)
+    foreign = replace(other, calibration=replace(other.calibration, kernel="another kernel"))
+    assert found(HOSTINGS["container-2"], Evidence((reference, foreign))) == {}
+
+
+def test_the_cpu_beside_a_gpu_speaks_only_where_no_other_does() -> None:
+    beside = measurement([*boards().points, picture_point("n", 1.0, 8)], gpu="NVIDIA H100 80GB HBM3, driver 1")
+    fast = replace(beside, written_at=NEWER, points=tuple(replace(p, latencies_ms=(1.0,)) for p in beside.points))
+    assert middle_ms(found(HOSTINGS["container-2"], Evidence((boards(), fast)))[2]) == pytest.approx(550)
+    assert middle_ms(found(HOSTINGS["container-2"], Evidence((fast,)))[2]) == 1.0
 
 
 def test_answers_beside_each_other_take_longer_as_measured() -> None:
@@ -139,3 +175,21 @@ def test_answers_beside_each_other_take_longer_as_measured() -> None:
     by_threads = found(HOSTINGS["container-2"], Evidence((crowded,)))
     assert by_threads[1].contention == pytest.approx(1.3)
     assert by_threads[2].contention == 1
+
+
+def test_contention_that_was_not_measured_is_the_worst_of_the_model_and_makes_the_time_less_sure() -> None:
+    two_callers = [
+        replace(picture_point("n", 1.0, 1), callers=2, throughput_per_s=2 / 1.3),
+        replace(picture_point("n", 0.5, 1), callers=2, throughput_per_s=8 / 1.5),
+    ]
+    crowded = measurement([*two_callers, picture_point("n", 1.0, 2), *(p for p in boards().points if p.variant == "m")])
+    here, wider = (found(HOSTINGS[name], Evidence((crowded,))) for name in ("container-2", "container-4"))
+    assert (here[1].slots, here[1].contention, here[1].high) == pytest.approx((2, 1.3, 1 / 0.5))
+    for threads, slots in ((1, 4), (2, 2)):
+        assert (wider[threads].slots, wider[threads].contention) == pytest.approx((slots, 1.5))
+        assert wider[threads].high == pytest.approx(1.5 / 0.5)
+        assert f"{slots} answers at once were not measured: 1.50 times as long" in wider[threads].why
+    assert (wider[4].slots, wider[4].contention) == (1, 1)
+    never = found(HOSTINGS["container-4"], Evidence((crowded,)), variant="m")[1]
+    assert never.contention == 1
+    assert "was never measured and counts as nothing" in never.why
