@@ -235,6 +235,23 @@ def test_a_caller_who_leaves_at_the_door_lets_the_next_one_in(engine: Engine) ->
         assert [caller.end().answer for caller in (first, second, last)] == [[1], [2, 3, 4], [6]]
 
 
+def test_a_caller_at_the_door_who_waits_for_another_holds_up_nobody(engine: Engine) -> None:
+    """A job that lets requests go first may wait for one that is in the queue already."""
+    runs = GatedRuns(engine, is_open=False)
+    with batching(runs, tiles_max=3) as batcher:
+        first = Caller(batcher, 1)
+        assert runs.started.acquire(timeout=WAIT_S)
+        second = Caller(batcher, 2, 3, 4)
+        until(lambda: queued(batcher) == 3)
+
+        def wanted() -> None:
+            runs.gate.set()
+            second.end()
+
+        last = Caller(batcher, 5, wanted=wanted)
+        assert [caller.end().answer for caller in (last, first, second)] == [[5], [1], [2, 3, 4]]
+
+
 def test_closing_finishes_what_waits_and_takes_no_more(engine: Engine) -> None:
     runs = GatedRuns(engine, is_open=False)
     batcher = Batcher(runs, wait_ms=SLOW_MS, tiles_max=1000)

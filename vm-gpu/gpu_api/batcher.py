@@ -109,23 +109,32 @@ class Batcher:
             thread.join()
 
     def _enter(self, work: "Work", wanted: Wanted | None) -> None:
-        """Queue `work` as soon as there is room, first come first served."""
+        """Queue `work` as soon as there is room, first come first served. `wanted` is asked without the lock: it may
+        itself wait for others.
+        """
         door = object()
         with self._changed:
             self._doors.append(door)
-            try:
-                while not self._has_room(work) or self._doors[0] is not door:
-                    self._require_open()
-                    self._changed.wait(_LOOK_S)
-                    if wanted:
-                        wanted()
-                self._require_open()
-                work.arrived = perf_counter()
-                self._works.append(work)
-                self._tiles += work.left
-            finally:
+        try:
+            while not self._is_let_in(work, door):
+                if wanted:
+                    wanted()
+        finally:
+            with self._changed:
                 self._doors.remove(door)
                 self._changed.notify_all()
+
+    def _is_let_in(self, work: "Work", door: object) -> bool:
+        """Queue `work` if there is room and nobody is before it; else wait a moment for that."""
+        with self._changed:
+            self._require_open()
+            if not self._has_room(work) or self._doors[0] is not door:
+                self._changed.wait(_LOOK_S)
+                return False
+            work.arrived = perf_counter()
+            self._works.append(work)
+            self._tiles += work.left
+            return True
 
     def _has_room(self, work: "Work") -> bool:
         return not self._tiles or self._tiles + work.left <= self._tiles_max
