@@ -97,8 +97,7 @@ class Batcher:
             raise
         if work.error:
             raise work.error
-        assert work.outputs is not None
-        return work.outputs
+        return work.outputs()
 
     def close(self) -> None:
         """Take no more, finish what waits, then end."""
