@@ -81,8 +81,8 @@ class Batcher:
     def __call__(self, tiles: Tiles, wanted: Wanted | None = None) -> Outputs:
         """The outputs for `tiles`, in order. `tiles` must not change until it returns.
 
-        Raises what the run of these tiles raised, what `wanted` raises (tiles that are not in a run yet are dropped
-        then), InvalidRequest for tiles that are not the model's, Overloaded once closed and DeviceLost.
+        Raises what the run of these tiles raised, what `wanted` raises (it is asked while tiles wait for a run; they
+        are dropped then), InvalidRequest for tiles that are not the model's, Overloaded once closed and DeviceLost.
         """
         if not self._runs.takes(tiles):
             raise InvalidRequest(f"Tiles of shape {tiles.shape[1:]} and type {tiles.dtype} are not this model's.")
@@ -90,7 +90,7 @@ class Batcher:
         try:
             self._enter(work, wanted)
             while not work.ended.wait(_LOOK_S):
-                if wanted:
+                if wanted and work.left:  # the last run will answer in a moment: its work is not thrown away
                     wanted()
         except BaseException:
             self._withdraw(work)
