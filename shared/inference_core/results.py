@@ -19,7 +19,7 @@ def unwatched(_done: int, _of: int) -> None:
 
 def still_wanted(watch: Watch, done: int, of: int) -> Callable[[], None]:
     """What to ask while a step waits in a queue: the watch's own `wanted`, where it has one, else the watch itself. A
-    deadline that has passed ends what has not begun, but not what has.
+    deadline that has passed ends a step that still waits, but none that computes.
     """
     wanted: Callable[[], None] = getattr(watch, "wanted", None) or partial(watch, done, of)
     return wanted

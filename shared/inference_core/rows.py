@@ -22,12 +22,12 @@ ONNX_TYPES: dict[ColumnType, str] = {
     "string": "tensor(string)",
 }
 """ONNX Runtime's word for each type of column."""
+ABSENT: dict[ColumnType, Any] = {"float32": np.nan, "float64": np.nan, "string": ""}
+"""What a null is to the model. Whole numbers and truths have no value to spare for it."""
 _NUMBERS = {int, float}
 _NOTHING = np.zeros((0, 0), np.float32)
 _FLOAT_MAX = {"float32": float(np.finfo(np.float32).max), "float64": float(np.finfo(np.float64).max)}
 _INT_BITS = {"int32": 31, "int64": 63}
-_ABSENT = {"float32": np.nan, "float64": np.nan, "string": ""}
-"""What a null is to the model. Whole numbers and truths have no value to spare for it."""
 
 
 class MatrixReader:
@@ -119,7 +119,7 @@ def _wanted(dtype: str) -> str:
 
 
 def _array(rows: list[Any], tensor: TabularInput) -> NDArray[Any]:
-    absent = _ABSENT.get(tensor.dtype)
+    absent = ABSENT.get(tensor.dtype)
     values = [[absent if row[column] is None else row[column] for column in tensor.columns] for row in rows]
     return np.array(values, object if tensor.dtype == "string" else tensor.dtype)
 

@@ -10,7 +10,7 @@ from inference_core.documents import ReadJson, TooDeep, reader
 from inference_core.errors import InferenceError, InvalidRequest, InvalidTensor, ManifestError, TooLarge
 from inference_core.manifest import ClassificationOutput, Manifest, RegressionOutput, TabularInput, TabularInputs
 from inference_core.results import Prediction, StageClock, Watch, unwatched
-from inference_core.rows import ONNX_TYPES, Feeds, MatrixReader, TableReader, blank_row
+from inference_core.rows import ABSENT, ONNX_TYPES, Feeds, MatrixReader, TableReader, blank_row
 from inference_core.session import Session, Tensors
 from inference_core.settings import Settings
 
@@ -105,6 +105,8 @@ def _check_inputs(model: str, tensors: tuple[TabularInput, ...], session: Sessio
     specs = {spec.name: spec for spec in session.inputs}
     for tensor in tensors:
         spec, count = specs[tensor.name], len(tensor.columns)
+        if tensor.missing and tensor.dtype not in ABSENT:
+            raise ManifestError(f"{model}: {tensor.dtype} of input {tensor.name!r} has no value for `missing`.")
         if spec.dtype != ONNX_TYPES[tensor.dtype]:
             raise ManifestError(f"{model}: input {tensor.name!r} is a {spec.dtype}, not of {tensor.dtype}.")
         if len(spec.shape) != 2 or (isinstance(spec.shape[1], int) and spec.shape[1] != count):

@@ -122,23 +122,24 @@ class Choice:
 
     def begin(self, spares: Callable[[float], bool]) -> tuple[Callable[[], Answer], float]:
         """The most accurate option that ends in time and `spares` those behind it; else the fastest."""
-        self._begun = perf_counter()
-        left_s = math.inf if self.due is None else self.due - self._begun
+        now = perf_counter()
+        left_s = math.inf if self.due is None else self.due - now
         in_time = [o for o in self._options if self._most_s(o) <= left_s and spares(self._most_s(o))]
         self.option = in_time[0] if in_time else min(self._options, key=self._most_s)
         self._predicted_s = self._usual_s(self.option)
         if self._predicted_s > left_s:
             raise DeadlineUnmet(f"The deadline went by in the queue. {self._nearest(left_s)}", retry_after_s=1)
+        self._begun = now
         return partial(self._work, self.option.pipeline, self.option.scale), self._most_s(self.option)
 
-    def trial(self) -> "Choice | None":
-        """After a refusal: the fastest option as work that nobody waits for, to see whether the forecast was right.
+    def trial(self, work: Work) -> "Choice | None":
+        """After a refusal: the fastest option by `work` that nobody waits for, to see whether the forecast was right.
         None where it is too far from the deadline to matter.
         """
         fastest = min(self._options, key=self._most_s)
         if self._most_s(fastest) > _TRIED_WITHIN * (self._wish.deadline_s or 0.0):
             return None
-        return Choice([fastest], Wish(perf_counter(), None, None, None), self._forecast, self._work)
+        return Choice([fastest], Wish(perf_counter(), None, None, None), self._forecast, work)
 
     def ended(self) -> dict[str, Any]:
         """The work has ended just now: the forecast learns from it. What the reply says of the choice; times count
@@ -153,6 +154,14 @@ class Choice:
             "predicted_ms": round((self._begun - self._wish.arrived + self._predicted_s) * 1e3, 1),
             "actual_ms": round((now - self._wish.arrived) * 1e3, 1),
         }
+
+    def missed(self) -> None:
+        """The answer is not to be had in time. Where the work had begun, the forecast learns that it takes longer than
+        this: else the same would be promised again and again.
+        """
+        spent_s = perf_counter() - self._begun
+        if self._begun and spent_s > self._usual_s(self.option):
+            self._forecast.learn(self.option.kind, self.option.tiles, spent_s)
 
     def _usual_s(self, option: Option) -> float:
         return self._forecast.usual_s(option.kind, option.tiles)

@@ -5,6 +5,7 @@ concurrency (8,500 against 20,500 requests/s behind Starlette alone, 28,100 bare
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
@@ -19,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from inference_http.body import until_gone
 from inference_http.calls import Calls, Timings, require_post, send_answer
-from inference_http.choice import Choice, require_accuracy
+from inference_http.choice import Answer, Choice, require_accuracy
 from inference_http.choices import Choices
 from inference_http.edge import CALL, Call
 from inference_http.query import Wish, wish
@@ -70,30 +71,33 @@ class Predict:
         body = await self._calls.body(scope, receive, wanted.due)
         options = await run_in_threadpool(self._choices.options, variants, wanted.scale, body)
 
-        def work(pipeline: Pipeline, scale: float) -> tuple[Prediction, Timings]:
-            return _predicted(self._service.registry, pipeline, scale, leave, body)
-
-        choice = Choice(options, wanted, self._choices.forecast, work)
+        work = partial(_predicted, self._service.registry, body=body)
+        choice = Choice(options, wanted, self._choices.forecast, partial(work, watch=leave))
         try:
             gone = partial(until_gone, receive)
             prediction, timings_ms = await self._calls.run_flexible(choice, gone, leave.stop)
         except (AccuracyUnmet, DeadlineUnmet):
-            self._begin_trial(choice)
+            choice.missed()
+            self._begin_trial(choice, work)
             raise
         self._calls.count(call, choice.option.kind[0], timings_ms)
         self._choices.count(choice.option)
         await self._send(send, prediction.fields | {"choice": choice.ended()}, timings_ms)
 
-    def _begin_trial(self, refused: Choice) -> None:
+    def _begin_trial(self, refused: Choice, work: Callable[..., Answer]) -> None:
         """A forecast that refuses is mended by no answer. Where nothing else computes, what was refused is done all the
-        same from time to time, for its time alone: a machine that was slow must not refuse for ever.
+        same from time to time, for its time alone: a machine that was slow must not refuse for ever. The `watch` of
+        this `work` knows of no deadline: the one that was refused may pass meanwhile.
         """
-        if self._calls.is_idle and (trial := refused.trial()) and self._choices.is_trial_due():
-            self._trial = asyncio.create_task(self._try(trial))
+        leave = Leave()
+        if not self._calls.is_idle or not (trial := refused.trial(partial(work, watch=leave))):
+            return
+        if self._choices.is_trial_due():
+            self._trial = asyncio.create_task(self._try(trial, leave))
 
-    async def _try(self, trial: Choice) -> None:
+    async def _try(self, trial: Choice, leave: "Leave") -> None:
         with suppress(InferenceError):
-            await self._calls.run_flexible(trial, asyncio.Event().wait, Leave().stop)
+            await self._calls.run_flexible(trial, asyncio.Event().wait, leave.stop)
             trial.ended()
 
     async def _send(self, send: Send, fields: dict[str, Any], timings_ms: Timings) -> None:

@@ -182,23 +182,39 @@ class Worker:
         return replies[0] if job.images == 1 else b'{"replies":[' + b",".join(replies) + b"]}"
 
     def _predict(self, job: Job, index: int, key: str, heartbeat: Heartbeat) -> Prediction:
-        is_first = index == 0
-
-        def watch(done: int, of: int) -> None:
-            nonlocal is_first
-            if is_first:
-                is_first = False
-                wait_s = time.time() - job.created_at
-                self.counts.first_tile(wait_s)
-                _LOG.info("job=%s first tile after %.3f s", job.id, wait_s)
-            heartbeat.progress = Progress(index, done, of)
-            heartbeat.check()
-            self._gate.rest()
+        def begun() -> None:
+            wait_s = time.time() - job.created_at
+            self.counts.first_tile(wait_s)
+            _LOG.info("job=%s first tile after %.3f s", job.id, wait_s)
 
         body = self._store.get(key)
         if body is None:
             raise JobExpired("A picture of the job is gone from the store.")
+        watch = _Between(self._gate, heartbeat, index, begun if index == 0 else None)
         return self._registry.find(job.model).predict(body, scale=job.scale, watch=watch)
+
+
+class _Between:
+    """The `Watch` of one picture of a job: between two steps it reports how far the job is and lets requests go first.
+    `begun` is called before the first of them.
+    """
+
+    def __init__(self, gate: Gate, heartbeat: Heartbeat, index: int, begun: Callable[[], None] | None) -> None:
+        self._gate, self._heartbeat, self._index, self._begun = gate, heartbeat, index, begun
+
+    def __call__(self, done: int, of: int) -> None:
+        begun, self._begun = self._begun, None
+        if begun:
+            begun()
+        self._heartbeat.progress = Progress(self._index, done, of)
+        self.wanted()
+        self._gate.rest()
+
+    def wanted(self) -> None:
+        """Raise Stopped when the job should end. Asked while a step waits in a queue: it must not rest there, for those
+        whom it would let go first may wait behind it in the same queue.
+        """
+        self._heartbeat.check()
 
 
 class _Place:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from inference_core.manifest import TabularInput
-from inference_core.rows import ONNX_TYPES, TableReader, blank_row
+from inference_core.rows import ABSENT, ONNX_TYPES, TableReader, blank_row
 from inference_core.session import Session
 from numpy.typing import NDArray
 
@@ -81,7 +81,7 @@ def with_nulls(session: Session, tensors: Columns, row: Row, output: str) -> Col
 
 
 def _takes_nulls(session: Session, tensors: Columns, index: int, row: Row, output: str) -> bool:
-    if tensors[index].dtype not in ("float32", "float64", "string"):
+    if tensors[index].dtype not in ABSENT:
         return False
     allowing = [*tensors[:index], replace(tensors[index], missing=True), *tensors[index + 1 :]]
     rows = [row | {column: None} for column in tensors[index].columns]

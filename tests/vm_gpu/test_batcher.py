@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gpu_api.batcher import Batcher
 from gpu_api.engine import Engine
-from inference_core.errors import DeviceLost, InvalidRequest, Overloaded, Stopped
+from inference_core.errors import DeadlineUnmet, DeviceLost, InvalidRequest, Overloaded, Stopped
 
 from tests.vm_gpu.runs import SLOW_MS, WAIT_S, Caller, GatedRuns, batching, numbered, read, squares_engine
 
@@ -204,6 +204,25 @@ def test_tiles_that_nobody_wants_any_more_are_dropped_before_their_run(engine: E
     assert runs.batches == [[[1]], [[3]]]
 
 
+def test_tiles_that_are_all_in_a_run_are_answered_even_when_the_deadline_passes_meanwhile(engine: Engine) -> None:
+    runs, is_late = GatedRuns(engine, is_open=False), threading.Event()
+
+    def wanted() -> None:
+        if is_late.is_set():
+            raise DeadlineUnmet("The deadline went by in the queue.", retry_after_s=1)
+
+    with batching(runs) as batcher:
+        first = Caller(batcher, 1, wanted=wanted)
+        assert runs.started.acquire(timeout=WAIT_S)
+        second = Caller(batcher, 2, wanted=wanted)
+        until(lambda: queued(batcher) == 1)
+        is_late.set()
+        assert isinstance(second.end().error, DeadlineUnmet)
+        assert first.is_waiting
+        runs.gate.set()
+        assert first.end().answer == [1]
+
+
 def test_callers_are_held_while_too_many_tiles_wait_and_enter_in_their_order(engine: Engine) -> None:
     runs = GatedRuns(engine, is_open=False)
     with batching(runs, tiles_max=5) as batcher:
@@ -233,6 +252,23 @@ def test_a_caller_who_leaves_at_the_door_lets_the_next_one_in(engine: Engine) ->
         last = Caller(batcher, 6)
         runs.gate.set()
         assert [caller.end().answer for caller in (first, second, last)] == [[1], [2, 3, 4], [6]]
+
+
+def test_a_caller_at_the_door_who_waits_for_another_holds_up_nobody(engine: Engine) -> None:
+    """A job that lets requests go first may wait for one that is in the queue already."""
+    runs = GatedRuns(engine, is_open=False)
+    with batching(runs, tiles_max=3) as batcher:
+        first = Caller(batcher, 1)
+        assert runs.started.acquire(timeout=WAIT_S)
+        second = Caller(batcher, 2, 3, 4)
+        until(lambda: queued(batcher) == 3)
+
+        def wanted() -> None:
+            runs.gate.set()
+            second.end()
+
+        last = Caller(batcher, 5, wanted=wanted)
+        assert [caller.end().answer for caller in (last, first, second)] == [[5], [1], [2, 3, 4]]
 
 
 def test_closing_finishes_what_waits_and_takes_no_more(engine: Engine) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ import pytest
 from gpu_api.engine import open_engine
 from gpu_api.engines import Engines
 from gpu_api.metrics import GpuMetrics, gpu_gauges
+from inference_core import heads
 from inference_core.detection import DetectionPipeline
 from inference_core.errors import DeviceLost, ManifestError, Overloaded
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest, read_manifest
@@ -69,13 +71,20 @@ def test_without_the_package_that_rewrites_graphs_it_runs_the_file_as_it_is(
     engine.close()
 
 
-def nms_manifest(folder: Path) -> Manifest:
-    """The tiny detector with its boxes in three tensors, as graphs with suppression inside have them."""
+CORNERS = {"from0": [0], "from2": [2], "from4": [4], "from5": [5], "axis1": [1]}
+
+
+def rewritten(
+    folder: Path, nodes: list[onnx.NodeProto], numbers: dict[str, Any], shapes: dict[str, list[Any]]
+) -> Manifest:
+    """The tiny detector with `nodes` behind it and outputs of `shapes`: its boxes are corners [N, 16, 4] in `boxes_out`
+    there, its scores [N, 1, 16] in `column`.
+    """
     manifest = squares_manifest(folder)
     model = onnx.load_from_string(manifest.model_bytes)
     graph = model.graph
-    for name, values in (("from0", [0]), ("from2", [2]), ("from4", [4]), ("from5", [5]), ("axis1", [1])):
-        graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+    for name, values in (CORNERS | numbers).items():
+        graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
     graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "a_half"))
     graph.node.extend(
         [
@@ -87,22 +96,52 @@ def nms_manifest(folder: Path) -> Manifest:
             helper.make_node("Concat", ["low", "high"], ["corners"], axis=1),
             helper.make_node("Transpose", ["corners"], ["boxes_out"], perm=[0, 2, 1]),
             helper.make_node("Slice", ["output0", "from4", "from5", "axis1"], ["column"]),
-            helper.make_node("Squeeze", ["column", "axis1"], ["scores_out"]),
-            helper.make_node("Sub", ["scores_out", "scores_out"], ["classes_out"]),
+            *nodes,
         ]
     )
     del graph.output[:]
-    shapes: dict[str, list[str | int | None]] = {
-        "boxes_out": ["n", 16, 4],
-        "scores_out": ["n", 16],
-        "classes_out": ["n", 16],
-    }
     graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
     data = model.SerializeToString()
     (folder / "squares-n" / "model.onnx").write_bytes(data)
+    return replace(manifest, sha256=hashlib.sha256(data).hexdigest())
+
+
+def nms_manifest(folder: Path) -> Manifest:
+    """Boxes in three tensors, as graphs with suppression inside have them."""
+    nodes = [
+        helper.make_node("Squeeze", ["column", "axis1"], ["scores_out"]),
+        helper.make_node("Sub", ["scores_out", "scores_out"], ["classes_out"]),
+    ]
+    shapes = {"boxes_out": ["n", 16, 4], "scores_out": ["n", 16], "classes_out": ["n", 16]}
+    manifest = rewritten(folder, nodes, {}, shapes)
     assert isinstance(manifest.output, DetectionOutput)
     output = replace(manifest.output, name="boxes_out", layout="nms", scores="scores_out", classes="classes_out")
-    return replace(manifest, sha256=hashlib.sha256(data).hexdigest(), output=output)
+    return replace(manifest, output=output)
+
+
+def suppressed_manifest(folder: Path) -> Manifest:
+    """One list of the boxes of all tiles, as many as there are, by ONNX's own NonMaxSuppression."""
+    numbers = {
+        "most": np.array(100),
+        "iou": np.float32(0.5),
+        "least": np.float32(0.25),
+        "parts": [1, 1, 1],
+        "place": [0, 2],
+    }
+    nodes = [
+        helper.make_node("NonMaxSuppression", ["boxes_out", "column", "most", "iou", "least"], ["chosen"]),
+        helper.make_node("Split", ["chosen", "parts"], ["picture", "label", "cell"], axis=1),
+        helper.make_node("Gather", ["chosen", "place"], ["places"], axis=1),
+        helper.make_node("GatherND", ["boxes_out", "places"], ["found"]),
+        helper.make_node("GatherND", ["column", "chosen"], ["likely"]),
+        helper.make_node("Unsqueeze", ["likely", "axis1"], ["score"]),
+        helper.make_node("Cast", ["picture"], ["picture_float"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["label"], ["label_float"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["picture_float", "found", "label_float", "score"], ["rows_out"], axis=1),
+    ]
+    manifest = rewritten(folder, nodes, numbers, {"rows_out": ["m", 7]})
+    assert isinstance(manifest.output, DetectionOutput)
+    return replace(manifest, output=replace(manifest.output, name="rows_out", layout="yolov7_nms"))
 
 
 def test_boxes_in_several_tensors_are_batched_but_not_bound(
@@ -115,6 +154,24 @@ def test_boxes_in_several_tensors_are_batched_but_not_bound(
     boxes = [found["box"] for found in pipeline.predict(PICTURE).fields["detections"]]
     assert sorted(boxes) == [[16, 32, 32, 48], [96, 16, 112, 32]]
     engines.check()
+
+
+def test_lists_of_boxes_of_different_lengths_are_put_together_when_a_request_is_split(tmp_path: Path) -> None:
+    """Each run answers with as many rows as its fullest tile has boxes."""
+    engines = Engines(GpuSettings(gpu_wait_ms=0, gpu_batch_max=1), lost=lambda _: None)
+    engines.builders(Settings(), "cpu", {})["detection"](suppressed_manifest(tmp_path))
+    engine, batcher = engines.by_name["squares-n"]
+    tiles = numbered(0, 255, 200, 0)
+    tiles[1, :, 48:, 48:] = 240
+    counts = [batcher(tile[None]).shape[1] for tile in tiles]
+    outputs = batcher(tiles)
+    engines.close()
+    assert counts == [0, 2, 1, 0]
+    assert isinstance(engine.manifest.output, DetectionOutput)
+    assert isinstance(engine.manifest.input, ImageInput)
+    found = heads.candidates(outputs, engine.manifest.output, engine.manifest.input)
+    assert [len(boxes) for boxes in found] == counts
+    assert sorted(found[1].xyxy.tolist()) == [[0, 0, 16, 16], [48, 48, 64, 64]]
 
 
 def test_a_manifest_that_contradicts_its_graph_is_a_sentence(tmp_path: Path) -> None:

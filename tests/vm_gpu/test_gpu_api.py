@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,9 @@ import httpx
 import onnxruntime
 import pytest
 from gpu_api.lost import EXIT_STATUS
+from gpu_api.main import service_of
+from inference_core.errors import ProviderError
+from inference_core.settings import Settings
 
 from tests.entry import START_S, ended, started
 from tests.models import squares_picture
@@ -42,6 +46,17 @@ def test_a_stand_in_says_so_in_health_replies_metadata_and_log(models_dir: Path,
     assert reply.json()["hosting"] == metadata["hosting"] == "cpu-stand-in"
     assert [found["box"] for found in reply.json()["detections"]] == [[16, 32, 32, 48]]
     assert "WARNING inference.gpu CPU stand-in: " in log
+
+
+@needs_no_cuda
+def test_a_gpu_that_cannot_be_used_is_not_replaced_by_a_stand_in(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where TensorRT was asked for and is not installed: the session says so, later than CUDA itself is found."""
+    monkeypatch.setattr("gpu_api.main.require_cuda", lambda: None)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    with pytest.raises(ProviderError):
+        service_of(Settings(models_dir=models_dir, allow_cpu=True), {})
 
 
 @pytest.mark.gpu

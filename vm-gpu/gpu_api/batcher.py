@@ -81,8 +81,8 @@ class Batcher:
     def __call__(self, tiles: Tiles, wanted: Wanted | None = None) -> Outputs:
         """The outputs for `tiles`, in order. `tiles` must not change until it returns.
 
-        Raises what the run of these tiles raised, what `wanted` raises (tiles that are not in a run yet are dropped
-        then), InvalidRequest for tiles that are not the model's, Overloaded once closed and DeviceLost.
+        Raises what the run of these tiles raised, what `wanted` raises (it is asked while tiles wait for a run; they
+        are dropped then), InvalidRequest for tiles that are not the model's, Overloaded once closed and DeviceLost.
         """
         if not self._runs.takes(tiles):
             raise InvalidRequest(f"Tiles of shape {tiles.shape[1:]} and type {tiles.dtype} are not this model's.")
@@ -90,15 +90,14 @@ class Batcher:
         try:
             self._enter(work, wanted)
             while not work.ended.wait(_LOOK_S):
-                if wanted:
+                if wanted and work.left:  # the last run will answer in a moment: its work is not thrown away
                     wanted()
         except BaseException:
             self._withdraw(work)
             raise
         if work.error:
             raise work.error
-        assert work.outputs is not None
-        return work.outputs
+        return work.outputs()
 
     def close(self) -> None:
         """Take no more, finish what waits, then end."""
@@ -109,23 +108,32 @@ class Batcher:
             thread.join()
 
     def _enter(self, work: "Work", wanted: Wanted | None) -> None:
-        """Queue `work` as soon as there is room, first come first served."""
+        """Queue `work` as soon as there is room, first come first served. `wanted` is asked without the lock: it may
+        itself wait for others.
+        """
         door = object()
         with self._changed:
             self._doors.append(door)
-            try:
-                while not self._has_room(work) or self._doors[0] is not door:
-                    self._require_open()
-                    self._changed.wait(_LOOK_S)
-                    if wanted:
-                        wanted()
-                self._require_open()
-                work.arrived = perf_counter()
-                self._works.append(work)
-                self._tiles += work.left
-            finally:
+        try:
+            while not self._is_let_in(work, door):
+                if wanted:
+                    wanted()
+        finally:
+            with self._changed:
                 self._doors.remove(door)
                 self._changed.notify_all()
+
+    def _is_let_in(self, work: "Work", door: object) -> bool:
+        """Queue `work` if there is room and nobody is before it; else wait a moment for that."""
+        with self._changed:
+            self._require_open()
+            if not self._has_room(work) or self._doors[0] is not door:
+                self._changed.wait(_LOOK_S)
+                return False
+            work.arrived = perf_counter()
+            self._works.append(work)
+            self._tiles += work.left
+            return True
 
     def _has_room(self, work: "Work") -> bool:
         return not self._tiles or self._tiles + work.left <= self._tiles_max

@@ -34,21 +34,23 @@ def open_app(environ: Mapping[str, str]) -> FastAPI:
 
 
 def service_of(settings: Settings, environ: Mapping[str, str]) -> Service:
-    """On CUDA; without it only where `settings.allow_cpu` declares a stand-in. Never silently on the CPU."""
+    """On CUDA; where there is none, only where `settings.allow_cpu` declares a stand-in. Never silently on the CPU: a
+    GPU that is there and cannot be used as the settings say stops the start.
+    """
     gpu = read_as(GpuSettings, environ)
     try:
         require_cuda()
-        if not environ.get("INFERENCE_SLOTS", "").strip():
-            # Decoding is what the CPU does here: as many pictures at once as there are cores keep the GPU fed.
-            settings = replace(settings, slots=usable_cores())
-        return _service(settings, gpu, "cuda")
     except ProviderError as error:
         if not settings.allow_cpu:
             raise ProviderError(
                 f"{error} vm-gpu/README.md says what fits; INFERENCE_ALLOW_CPU=1 starts a declared CPU stand-in."
             ) from None
         _LOG.warning("CPU stand-in: %s Every reply says so; its figures say nothing about a GPU.", error)
-    return _service(replace(settings, threads=settings.threads or usable_cores()), gpu, "cpu")
+        return _service(replace(settings, threads=settings.threads or usable_cores()), gpu, "cpu")
+    if not environ.get("INFERENCE_SLOTS", "").strip():
+        # Decoding is what the CPU does here: as many pictures at once as there are cores keep the GPU fed.
+        settings = replace(settings, slots=usable_cores())
+    return _service(settings, gpu, "cuda")
 
 
 def _service(settings: Settings, gpu: GpuSettings, provider: Provider) -> Service:

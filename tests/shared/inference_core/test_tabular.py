@@ -113,6 +113,8 @@ def test_a_detector_is_not_tabular(tmp_path: Path) -> None:
     [
         ("'length', 'width', 'weight'", "'length', 'width'", r"input 'input' has shape \['rows', 3\], not 2 columns"),
         ("[output]", "dtype = 'float64'\n[output]", r"input 'input' is a tensor\(float\), not of float64"),
+        ("[output]", "dtype = 'bool'\nmissing = true\n[output]", "bool of input 'input' has no value for `missing`"),
+        ("[output]", "dtype = 'int64'\nmissing = true\n[output]", "int64 of input 'input' has no value for `missing`"),
     ],
 )
 def test_a_manifest_of_other_columns_is_refused_at_start(tmp_path: Path, old: str, new: str, complaint: str) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
+from inference_core.detection import DetectionPipeline
 from inference_core.manifest import Manifest
 from inference_core.registry import Pipeline, Registry, load_models
 from inference_core.results import Prediction, Watch, unwatched
@@ -18,7 +20,8 @@ from inference_http.service import builders
 from inference_jobs.jobs import Jobs, Submission
 from inference_jobs.settings import JobSettings
 from inference_jobs.store import Store
-from inference_jobs.worker import OpenGate, Worker
+from inference_jobs.worker import Gate, OpenGate, Worker
+from numpy.typing import NDArray
 
 from tests.models import squares_picture
 
@@ -75,15 +78,33 @@ class Troubled:
         return self.inner.predict(body, scale=scale, watch=watched)
 
 
+class Queued:
+    """A detector whose runs wait in a queue until `go` is set, and ask there whether they are still wanted."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.waits, self.go = threading.Event(), threading.Event()
+        self.pipeline = DetectionPipeline(pipeline.manifest, pipeline.session, pixels_max=1 << 20, run=self)
+        self._inner = DetectionPipeline(pipeline.manifest, pipeline.session, pixels_max=1 << 20)
+
+    def __call__(self, tiles: NDArray[Any], wanted: Callable[[], None]) -> NDArray[np.float32]:
+        self.waits.set()
+        while not self.go.wait(0.01):
+            wanted()
+        self.waits.clear()
+        return self._inner.session_run(tiles, wanted)
+
+
 def submitted(jobs: Jobs, *bodies: bytes, **more: Any) -> str:
     """The id of a new job on `bodies`, or on the usual picture."""
     return jobs.submit(Submission(MODEL, list(bodies) or [PICTURE], **more)).id
 
 
 @contextmanager
-def working(jobs: Jobs, *pipelines: Pipeline, grace_s: float = 20.0, count: int = 1) -> Iterator[Worker]:
+def working(
+    jobs: Jobs, *pipelines: Pipeline, grace_s: float = 20.0, count: int = 1, gate: Gate | None = None
+) -> Iterator[Worker]:
     """A worker on `pipelines`, stopped at the end of the block."""
-    worker = Worker(jobs, Registry(list(pipelines)), encode, OpenGate())
+    worker = Worker(jobs, Registry(list(pipelines)), encode, gate or OpenGate())
     worker.start(count)
     try:
         yield worker

@@ -13,11 +13,13 @@ from inference_jobs.job import Progress
 from inference_jobs.jobs import POISON, QUEUE, Jobs
 from inference_jobs.poison import poison_list, requeue
 from inference_jobs.store import Store
+from inference_jobs.worker import OpenGate
 
 from tests.shared.inference_jobs.services import (
     MODEL,
     PICTURE,
     WIDE,
+    Queued,
     Troubled,
     encode,
     finished,
@@ -100,6 +102,39 @@ def test_a_running_job_that_is_cancelled_stops_between_tiles_and_the_next_one_ru
         assert finished(jobs, submitted(jobs)) == "succeeded"
     assert jobs.find(name).status == "cancelled"
     assert endless.calls < 50 < tiles
+
+
+def test_a_job_that_waits_in_a_queue_does_not_rest_there(jobs: Jobs, pipeline: Pipeline) -> None:
+    """The requests that it would let go first may wait behind it."""
+    queued = Queued(pipeline)
+    rests: list[bool] = []
+
+    class Resting(OpenGate):
+        def rest(self) -> None:
+            rests.append(queued.waits.is_set())
+
+    name = submitted(jobs, WIDE)
+    with working(jobs, queued.pipeline, gate=Resting()):
+        assert queued.waits.wait(20)
+        time.sleep(0.1)
+        queued.go.set()
+        assert finished(jobs, name) == "succeeded"
+    assert rests
+    assert not any(rests)
+
+
+def test_a_job_that_is_cancelled_while_it_waits_in_a_queue_stops_there(jobs: Jobs, pipeline: Pipeline) -> None:
+    queued, name = Queued(pipeline), submitted(jobs)
+    with working(jobs, queued.pipeline):
+        assert queued.waits.wait(20)
+        jobs.cancel(name)
+        # With the queue at a stand, only a worker that left it can have taken the next one.
+        queued.waits.clear()
+        next_one = submitted(jobs)
+        assert queued.waits.wait(20)
+        queued.go.set()
+        assert finished(jobs, next_one) == "succeeded"
+    assert jobs.find(name).status == "cancelled"
 
 
 def test_a_job_that_always_fails_is_poison_after_its_attempts_and_blocks_nobody(jobs: Jobs, pipeline: Pipeline) -> None:
