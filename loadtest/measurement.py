@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
+from tier_planner.hosting import read_hostings
 from tier_planner.objectives import Objective, Rules
+from tier_planner.prices import read_prices
 from tier_planner.records import Ran, Record, Sample
 
 from loadtest.machine import git_commit, this_machine
-from loadtest.paths import ROOT
+from loadtest.paths import HOSTINGS, ROOT
 from loadtest.targets import STAND_IN, figures_of, judge
 from loadtest.tier_facts import TierFacts
 
@@ -40,3 +43,13 @@ def _ran(objective: Objective, facts: TierFacts) -> Ran:
         threads=facts.threads,
         commit=git_commit(ROOT),
     )
+
+
+def unknown_hosting(name: str) -> str:
+    """A sentence where the planner would not find a record of that hosting; empty where it would."""
+    hostings = read_hostings(HOSTINGS, read_prices(HOSTINGS.with_name("prices.toml")))
+    known = [title for hosting in hostings for title in (hosting.name, hosting.title)]
+    if name in known:
+        return ""
+    near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return f"{HOSTINGS.name} has no hosting {name!r}, so that the planner will not find this record: is it {near!r}?"

@@ -25,7 +25,7 @@ from tier_planner.tables import TableError
 from loadtest.answers import Answer, read_answer
 from loadtest.arrivals import schedule
 from loadtest.console import standard_console
-from loadtest.measurement import measured
+from loadtest.measurement import measured, unknown_hosting
 from loadtest.paths import MODELS, SLO
 from loadtest.payloads import PayloadError, Payloads, payloads_for
 from loadtest.table import with_unit
@@ -168,6 +168,8 @@ def _prepared(environment: Environment) -> Load:
         raise LoadError(f"{user_class.__name__} is no OpenLoadUser")
     objectives = read_objectives(Path(options.slo), short=options.short)
     objective = _overridden(objectives.named(options.objective or user_class.objective_name), options)
+    if options.hosting and (warning := unknown_hosting(options.hosting)):
+        logger.warning(warning)
     due_s = schedule(objective.rate_per_s, objective.warmup_s, objective.duration_s, objective.seed)
     facts = ask_tier(environment.host.rstrip("/"), objective.model, options.key)
     payloads = payloads_for(objective, Path(options.models))

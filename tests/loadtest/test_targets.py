@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from tier_planner.objectives import Objective, Rules
+from tier_planner.objectives import Objective, Rules, read_objectives
 from tier_planner.records import FAIL, NOT_JUDGED, PASS, Sample, Verdict
 
+from loadtest.measurement import unknown_hosting
+from loadtest.paths import SLO
 from loadtest.targets import figures_of, judge, nearest_rank
 
 RULES = Rules(lag_share_max=0.1, lag_floor_ms=50, achieved_share_min=0.95)
@@ -122,3 +124,10 @@ def test_rates() -> None:
     assert (figures.arrivals, figures.answered) == (100, 90)
     assert figures.offered_rate_per_s == 10
     assert figures.achieved_rate_per_s == 9
+
+
+def test_a_hosting_that_the_catalogue_has_not_is_warned_of() -> None:
+    assert "is it 'VM NC4as T4 v3'" in unknown_hosting("NC4as T4 v3")
+    assert unknown_hosting("vm-nc4as-t4") == unknown_hosting("VM NC4as T4 v3") == ""
+    objectives = read_objectives(SLO).by_name.values()
+    assert [objective.hosting for objective in objectives if unknown_hosting(objective.hosting)] == []
