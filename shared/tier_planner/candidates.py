@@ -9,6 +9,7 @@ from tier_planner.records import Record
 from tier_planner.requirement import Claim
 
 MEASURED, PREDICTED, CLAIMED = "measured", "predicted", "claimed"
+SAME_GPU = "same GPU, other machine"
 
 
 class UnknownTime(LookupError):
@@ -64,7 +65,7 @@ class Candidate:
     memory_mib: float | None
     """Of one replica with all slots busy, at most; None where it was not measured."""
     evidence: str
-    """measured (there), predicted (from this machine), claimed (by the requirement's author)."""
+    """MEASURED there, PREDICTED from another CPU, SAME_GPU elsewhere, CLAIMED by the requirement's author."""
     why: str
 
     def service_quantile_ms(self, percentile: float) -> float:

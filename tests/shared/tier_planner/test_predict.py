@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tier_planner.candidates import CLAIMED, MEASURED, PREDICTED, Candidate, Evidence, UnknownTime
+from tier_planner.candidates import CLAIMED, MEASURED, PREDICTED, SAME_GPU, Candidate, Evidence, UnknownTime
 from tier_planner.hosting import Calibration, Hosting, read_hostings
 from tier_planner.measurements import Measurement
 from tier_planner.objectives import read_objectives
@@ -85,11 +85,32 @@ def test_a_gpu_is_measured_on_its_like() -> None:
     evidence = Evidence((boards(), boards_on_gpu("Tesla T4, driver 1", 100)))
     (one,) = found(HOSTINGS["serverless-t4"], evidence).values()
     assert middle_ms(one) == pytest.approx(10)
-    assert one.evidence == MEASURED
+    assert one.evidence == SAME_GPU
     a10 = Evidence((boards_on_gpu("NVIDIA A100-SXM4-80GB, driver 1", 100),))
     with pytest.raises(UnknownTime):
         candidates(HOSTINGS["vm-nv36ads-a10"], "boards", a10)  # A10 is no A100
     assert found(HOSTINGS["vm-nc24ads-a100"], a10)
+
+
+def test_the_cpu_beside_a_gpu_is_unsure_and_carries_so_many_answers_at_once_as_it_has_cores() -> None:
+    (alone,) = boards_on_gpu("Tesla T4, driver 1", 100).points[:1]
+    time_ms = alone.p50_ms
+    mixed = replace(
+        alone,
+        stages_ms={"decode": 0.6 * time_ms, "infer": 0.4 * time_ms},
+        callers=32,
+        throughput_per_s=6 * 1000 / time_ms,
+    )
+    evidence = Evidence((measurement([mixed], gpu="Tesla T4, driver 1"),))
+    (small,) = found(HOSTINGS["vm-nc4as-t4"], evidence).values()
+    (large,) = found(HOSTINGS["vm-nc8as-t4"], evidence).values()
+    assert (small.slots, large.slots) == (4, 6)
+    edge = alone.spread / 2
+    # 0.5 to 1.5 of a core's speed, on 60 % of the time.
+    assert (small.low, small.high) == pytest.approx((0.8 * (1 - edge), 1.6 * (1 + edge)))
+    assert "did 60% of an answer" in small.why
+    (pure,) = found(HOSTINGS["vm-nc4as-t4"], Evidence((boards_on_gpu("Tesla T4, driver 1", 100),))).values()
+    assert (pure.low, pure.high) == pytest.approx((1 - edge, 1 + edge))
 
 
 def test_a_browser_is_never_predicted() -> None:
@@ -105,14 +126,14 @@ def test_a_claim_is_shown_as_one() -> None:
     assert one.accuracy == 0.8
 
 
-def record(hosting: str, times_ms: list[float], *, is_remote: bool) -> Record:
+def record(hosting: str, times_ms: list[float], *, is_remote: bool, device: str = "cpu") -> Record:
     objective = read_objectives(CONFIG / "slo.toml").of_tier("container")
     samples = tuple(
         Sample(float(at), 0.0, time_ms + 500, 200, "", {"queue": 500.0}) for at, time_ms in enumerate(times_ms)
     )
     return Record(
         "2026-11-26T00:00:00+00:00",
-        Ran("container", hosting, "cpu", "boards-n", "n", 1.0, 2, ""),
+        Ran("container", hosting, device, "boards-n", "n", 1.0, 2, ""),
         None if is_remote else boards().machine,
         objective,
         Figures(2, 2, 0, 1, 1, 1, 1, 1, 1, 0),
@@ -128,6 +149,29 @@ def test_a_load_test_of_the_hosting_itself_wins() -> None:
     assert "load test of 2026-11-26 there, 3 answers" in by_threads[2].why
     assert by_threads[1].evidence == PREDICTED
     assert found(HOSTINGS["container-4"], evidence)[2].evidence == PREDICTED
+
+
+def test_a_load_test_is_as_sure_as_its_answers_are_many() -> None:
+    def interval(times_ms: list[float]) -> tuple[float, float]:
+        evidence = Evidence((boards(),), (record("container-2", times_ms, is_remote=True),))
+        one = found(HOSTINGS["container-2"], evidence)[2]
+        return one.low, one.high
+
+    few, many = (interval([700.0 + step for step in range(0, 300, every)]) for every in (75, 1))
+    # Of four answers the median is somewhere between the first and the last.
+    assert few == pytest.approx((700 / 775, 925 / 775))
+    assert few[0] < many[0] < 1 < many[1] < few[1]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu-stand-in"])
+def test_only_a_gpu_speaks_for_a_gpu(device: str) -> None:
+    stood_in = Evidence((boards(),), (record("vm-nc4as-t4", [700.0], is_remote=True, device=device),))
+    with pytest.raises(UnknownTime):
+        candidates(HOSTINGS["vm-nc4as-t4"], "boards", stood_in)
+    real = Evidence((boards(),), (record("vm-nc4as-t4", [70.0], is_remote=True, device="cuda"),))
+    assert middle_ms(*found(HOSTINGS["vm-nc4as-t4"], real).values()) == 70
+    beside = Evidence((boards(),), (record("container-2", [70.0], is_remote=True, device="cuda"),))
+    assert {one.evidence for one in found(HOSTINGS["container-2"], beside).values()} == {PREDICTED}
 
 
 def test_a_load_test_on_this_machine_says_nothing_of_the_hosting_that_it_plays() -> None:
