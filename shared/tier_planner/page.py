@@ -18,8 +18,8 @@ from tier_planner.requirement import time_words
 _PAGE = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
 _FOOTER = (
     "Predicted times come from another machine's measurement, by Amdahl's law and an assumed speed of the cores, and "
-    "carry their interval; measured ones were measured there, a GPU's on its like. Waiting is simulated. Prices are list prices in USD with "
-    "free grants taken off; data transfer, storage and logs are not in them."
+    "carry their interval; measured ones were measured there, a GPU's on its like. Waiting is simulated. Prices are "
+    "list prices in USD with free grants taken off; data transfer, storage and logs are not in them."
 )
 
 
