@@ -48,6 +48,9 @@ def test_the_walls_of_the_platform_stand_in_it() -> None:
     assert {hosting.response_s_max for hosting in (*of_billing("replica"), *of_billing("node"))} == {240}
     assert {hosting.response_s_max for hosting in of_billing("machine")} == {None}
     assert {hosting.body_mib_max for hosting in of_billing("function")} == {210}
+    # The quota of the Flex plan is one of memory: 512,000 MB, as many as 250 instances of 2048 MB.
+    assert {hosting.replicas_max * hosting.memory_mib for hosting in of_billing("function")} == {512_000}
+    assert CATALOGUE["container-2"].replicas_max == 1000
 
 
 def test_the_function_computes_one_answer_at_a_time_on_one_thread() -> None:
