@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tier_planner.laws import alike
-from tier_planner.measurements import Measurement, Point
+from tier_planner.measurements import SMALLER_IS_BETTER, Measurement, Point, goodness
 from tier_planner.objectives import IMAGE_WORKLOADS, read_objectives
 from tier_planner.records import Machine
 
@@ -22,7 +22,6 @@ _ERRORS_FROM = 0.95
 even axis 0.98 and 0.99 would lie on each other, though one misses twice as much as the other."""
 _ERROR_MIN = 1e-4
 _TIERS = {"function": "function", "container": "container", "gpu": "GPU"}
-_SMALLER_IS_BETTER = ("RMSE", "MAE")
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Picture:
 
     def height(self, accuracy: float) -> float:
         """Where an accuracy stands on the axis."""
-        if max(self.accuracies) <= _ERRORS_FROM or self.metric in _SMALLER_IS_BETTER:
+        if max(self.accuracies) <= _ERRORS_FROM or self.metric in SMALLER_IS_BETTER:
             return accuracy
         return -math.log10(max(1 - accuracy, _ERROR_MIN))
 
@@ -151,9 +150,8 @@ def accuracy_of(point: Point) -> float:
 
 
 def _goodness(point: Point) -> float:
-    """Accuracy so that more is better."""
-    value = accuracy_of(point)
-    return -value if point.accuracy and point.accuracy.metric in _SMALLER_IS_BETTER else value
+    assert point.accuracy is not None
+    return goodness(point.accuracy.metric, point.accuracy.value)
 
 
 def targets_of(points: Sequence[Point], slo: Path) -> tuple[Target, ...]:

@@ -1,10 +1,11 @@
 """What is known of a model on a hosting: the evidence that was given, and the candidates that come out of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tier_planner.hosting import Hosting
-from tier_planner.measurements import Measurement, Point, quantile
+from tier_planner.measurements import Measurement, Point, goodness, quantile
 from tier_planner.records import Record
 from tier_planner.requirement import Claim
 
@@ -71,6 +72,11 @@ class Candidate:
     def service_quantile_ms(self, percentile: float) -> float:
         """The percentile of one answer without any queue."""
         return quantile(self.service_ms, percentile / 100)
+
+    @property
+    def goodness(self) -> float:
+        """Its accuracy so that more is better; the least where it is unknown."""
+        return -math.inf if self.accuracy is None else goodness(self.metric, self.accuracy)
 
     def named(self) -> str:
         """Variant and scale as people write them."""

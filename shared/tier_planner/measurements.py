@@ -14,6 +14,8 @@ from tier_planner.tables import Table, TableError
 SCHEMA = 1
 KIND = "measurement"
 """Tells the file from a load test's record (records.py), which may lie in the same folder."""
+SMALLER_IS_BETTER = ("RMSE", "MAE")
+"""Metrics of errors: the accuracy of a regression."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ def quantile(values: Sequence[float], share: float) -> float:
     if not values:
         raise ValueError("no values have no quantile")
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def goodness(metric: str, value: float) -> float:
+    """An accuracy so that more is better, whatever its metric."""
+    return -value if metric in SMALLER_IS_BETTER else value
 
 
 def write_measurement(path: Path, measurement: Measurement) -> None:

@@ -100,7 +100,7 @@ def option(hosting: Hosting, requirement: Requirement, evidence: Evidence, price
 
 
 def _preference(plan: Plan) -> tuple[float, float, float]:
-    return round(plan.usd, 2), -(plan.candidate.accuracy or 0.0), plan.p95_ms
+    return round(plan.usd, 2), -plan.candidate.goodness, plan.p95_ms
 
 
 def _platform(hosting: Hosting, requirement: Requirement) -> Rejection | None:

@@ -1,5 +1,6 @@
 """The answer as one HTML page that needs nothing else: the verdict, the trade-off, cost over load, every option."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -54,8 +55,8 @@ def _front(hosting_candidates: Sequence[Candidate], percentile: float) -> list[C
     """Those that no other beats in both accuracy and time, by time."""
     front: list[Candidate] = []
     known = [candidate for candidate in hosting_candidates if candidate.accuracy is not None]
-    for candidate in sorted(known, key=lambda one: (one.service_quantile_ms(percentile), -(one.accuracy or 0.0))):
-        if not front or (candidate.accuracy or 0.0) > (front[-1].accuracy or 0.0):
+    for candidate in sorted(known, key=lambda one: (one.service_quantile_ms(percentile), -one.goodness)):
+        if not front or candidate.goodness > front[-1].goodness:
             front.append(candidate)
     return front
 
@@ -71,7 +72,8 @@ def _tradeoff(found: Recommendation, shown: Sequence[Option], evidence: Evidence
     every = [point for line in lines for point in line.points] + chosen
     x = x_axis([time for time, _ in every] + bound_ms, f"p{asked.percentile:g} of one answer", time_words)
     floor = [asked.accuracy_min] if asked.accuracy_min is not None else []
-    y = y_axis([accuracy for _, accuracy in every] + floor, "accuracy", high=1.0)
+    accuracies = [accuracy for _, accuracy in every] + floor
+    y = y_axis(accuracies, "accuracy", high=1.0 if max(accuracies) <= 1.0 else math.inf)  # an error has no end
     above = [upright(x, y, asked.bound_ms, time_words(asked.bound_ms))]
     if plan:
         note = f"{plan.candidate.named()}, wait at the peak included: {time_words(plan.p95_ms)}"

@@ -8,6 +8,8 @@ from datetime import date
 from tier_planner.candidates import CLAIMED, Evidence
 from tier_planner.cost import rows_of
 from tier_planner.hosting import Hosting
+from tier_planner.known import is_asked
+from tier_planner.measurements import SMALLER_IS_BETTER
 from tier_planner.options import Option, Plan, option
 from tier_planner.prices import Prices
 from tier_planner.requirement import Requirement, time_words
@@ -46,7 +48,11 @@ class Recommendation:
 def recommend(
     requirement: Requirement, hostings: Sequence[Hosting], evidence: Evidence, prices: Prices, today: date
 ) -> Recommendation:
-    """Judge every hosting. Raises TableError where no measurement knows the model, or a claim no hosting."""
+    """Judge every hosting.
+
+    Raises TableError where no measurement knows the model, a claim names no hosting, or a least accuracy is asked for
+    in a metric of errors.
+    """
     evidence = replace(evidence, claims=requirement.claims)
     _check(requirement, hostings, evidence)
     options = tuple(sorted((option(one, requirement, evidence, prices) for one in hostings), key=rank))
@@ -65,10 +71,14 @@ def recommend(
 
 def _check(requirement: Requirement, hostings: Sequence[Hosting], evidence: Evidence) -> None:
     points = [point for measurement in evidence.measurements for point in measurement.points]
-    if not any(requirement.model in (point.family, point.model) for point in points):
+    if not any(is_asked(point, requirement.model) for point in points):
         known = ", ".join(sorted({point.family for point in points})) or "none"
         mend = f"Run `tiers measure {requirement.model}` first."
         raise TableError(f"No measurement knows {requirement.model!r} (known: {known}). {mend}")
+    metrics = {point.accuracy.metric for point in points if point.accuracy and is_asked(point, requirement.model)}
+    if requirement.accuracy_min is not None and (errors := sorted(metrics & set(SMALLER_IS_BETTER))):
+        why = f"{requirement.model} is judged by {errors[0]}, of which less is better"
+        raise TableError(f"min-accuracy: {why}. Leave it out, and name the model, not the family, that is to run.")
     names = {hosting.name for hosting in hostings}
     if unknown := [claim.hosting for claim in requirement.claims if claim.hosting not in names]:
         raise TableError(f"measured.hosting = {unknown[0]!r}: must be one of {', '.join(sorted(names))}")
@@ -89,7 +99,7 @@ def _usd(one: Option) -> float:
 def _misses(requirement: Requirement, hostings: Sequence[Hosting], evidence: Evidence, prices: Prices) -> list[Miss]:
     """For each side the least concession that alone makes something fit."""
     loosened: list[tuple[str, Requirement, Callable[[Plan], float]]] = [
-        ("accuracy", replace(requirement, accuracy_min=None), lambda plan: -(plan.candidate.accuracy or 0.0)),
+        ("accuracy", replace(requirement, accuracy_min=None), lambda plan: -plan.candidate.goodness),
         ("latency", replace(requirement, bound_ms=math.inf), lambda plan: plan.p95_ms),
         ("budget", replace(requirement, budget_usd=None), lambda plan: plan.usd),
         ("network", replace(requirement, vnet=False), lambda plan: plan.usd),

@@ -12,14 +12,16 @@ from tier_planner.candidates import Evidence
 from tier_planner.cost import rows_of
 from tier_planner.curves import break_evens, charted, usd_at
 from tier_planner.hosting import read_hostings
+from tier_planner.measurements import Accuracy
 from tier_planner.options import Option, option
+from tier_planner.page import page
 from tier_planner.prices import Prices, read_prices
 from tier_planner.recommend import Recommendation, rank, recommend
 from tier_planner.requirement import Claim, Requirement
 from tier_planner.tables import TableError
 
 from tests.conftest import PROJECT
-from tests.synthetic import boards, boards_on_gpu, measurement, picture_point, rows
+from tests.synthetic import boards, boards_on_gpu, measurement, picture_point, row_point, rows
 
 CONFIG = PROJECT / "shared" / "config"
 PRICES = read_prices(CONFIG / "prices.toml")
@@ -65,6 +67,23 @@ def test_the_most_managed_that_fits_is_recommended_and_the_cheapest_of_its_like(
     assert found.chosen.plan
     assert found.chosen.plan.usd == min(same)
     assert [one.hosting.managed for one in fitting] == sorted((one.hosting.managed for one in fitting), reverse=True)
+
+
+def test_of_errors_less_is_better_and_no_least_is_taken() -> None:
+    fine, coarse = (
+        replace(
+            row_point(), model=f"prices-{name}", family="prices", variant=name, accuracy=Accuracy("RMSE", rmse, "", 1)
+        )
+        for name, rmse in (("fine", 2.0), ("coarse", 3.0))
+    )
+    evidence = Evidence((measurement([coarse, fine]),))
+    found = decided(replace(ASKED, model="prices", accuracy_min=None), evidence=evidence)
+    assert found.chosen
+    assert found.chosen.plan
+    assert found.chosen.plan.candidate.variant == "fine"
+    assert "fine: 2" in page(found, evidence, PRICES, [])
+    with pytest.raises(TableError, match=r"min-accuracy: prices is judged by RMSE, of which less is better\."):
+        decided(replace(ASKED, model="prices", accuracy_min=2.5), evidence=evidence)
 
 
 def test_what_a_less_managed_option_would_save_is_said() -> None:
