@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tier_planner.prices import Meter, Price, read_prices
-from tier_planner.refresh import RefreshError, refreshed, write_prices
+from tier_planner.refresh import PAGES_MAX, RefreshError, refreshed, write_prices
 
 from tests.conftest import PROJECT
 
@@ -72,6 +72,8 @@ LISTED = [
     item("NC4as T4 v3 Low Priority", 0.1, "1 Hour", **{**VM, "skuName": "NC4as T4 v3 Low Priority"}),
     item("NC4as T4 v3", 0.71, "1 Hour", **{**VM, "productName": "Virtual Machines NCasT4_v3 Series Windows"}),
     item("NC4as T4 v3", 0.53, "1 Hour", **VM),
+    # More pages of other sizes than are read for one price.
+    *(item("another", 0.1, "1 Hour", **{**VM, "armSkuName": f"Standard_{n}"}) for n in range(PAGE * PAGES_MAX)),
     item("Dedicated Plan Management", 0.11, "1/Hour"),
     item("Standard Requests", 0.4, "1M"),
 ]
