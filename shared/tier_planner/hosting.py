@@ -61,7 +61,7 @@ class Hosting:
     """The longest start that is planned with when nothing was running."""
     start_why: str
     keeps_s: float
-    """How long an idle replica stays."""
+    """How long an idle replica stays and is charged, where replicas are."""
     replicas_max: int
     response_s_max: float | None
     body_mib_max: float | None
@@ -131,7 +131,7 @@ def _taken(name: str, table: Table) -> Hosting:
         scales_to_zero=table.boolean("scales_to_zero"),
         start_s=table.number("start_s", low=0),
         start_why=table.text("start_why", ""),
-        keeps_s=table.number("keeps_s", low=0),
+        keeps_s=table.number("keeps_s", low=0) if table.has("keeps_s") else 0.0,
         replicas_max=table.integer("replicas_max", low=1),
         response_s_max=_optional(table, "response_s_max"),
         body_mib_max=_optional(table, "body_mib_max"),

@@ -30,7 +30,9 @@ class Amdahl:
     """0: every thread helps in full; 1: none helps."""
     low: float
     high: float
-    """95 % interval of the share, by resampling the latencies; with three of them it is coarse."""
+    """95 % interval of the share, by resampling the latencies; with three of them it is coarse. It takes each for
+    independent; those of one block share what disturbed it, so that the interval is rather too narrow.
+    """
     thread_counts: tuple[int, ...]
 
     def predict_ms(self, threads: float) -> float:

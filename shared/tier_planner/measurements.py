@@ -1,5 +1,6 @@
 """What `tiers measure` wrote: on one machine, how long each variant, scale and power takes, what it needs, how good
-it is. One JSON file a measurement; every figure in it was measured in one run of the command.
+it is. One JSON file a measurement; every time in it was measured in one run of the command. The accuracy was where the
+command was given labelled data, else it is what the model's model.toml states.
 """
 
 import json

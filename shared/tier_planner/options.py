@@ -131,7 +131,7 @@ def outcome(candidate: Candidate, requirement: Requirement, evidence: Evidence, 
         if (plan := _planned(candidate, requirement, prices, kept)) is not None
     ]
     if not plans:
-        return _never(candidate, requirement, bound_ms)
+        return _never(candidate, requirement)
     best = min(plans, key=lambda plan: plan.usd)
     budget = requirement.budget_usd
     if budget is not None and best.usd > budget:
@@ -186,14 +186,11 @@ def _too_slow(candidate: Candidate, requirement: Requirement, alone_ms: float, b
     return Rejection("latency", f"{took} instead of {time_words(bound_ms)}", alone_ms / bound_ms)
 
 
-def _never(candidate: Candidate, requirement: Requirement, bound_ms: float) -> Rejection:
-    """Why no number of replicas will do though one answer alone is in time: their limit, or a cold start."""
-    hosting = candidate.hosting
-    if _replicas(candidate, requirement.peak_per_s, bound_ms, requirement.percentile) is None:
-        load = f"{requirement.peak_per_s * 3600:,.6g} requests an hour at the peak"
-        words = f"{load} need more than {hosting.replicas_max} of it with {candidate.named()}"
-        return Rejection("wall", words)
-    return Rejection("latency", f"a start takes up to {hosting.start_s:g} s")
+def _never(candidate: Candidate, requirement: Requirement) -> Rejection:
+    """No number of replicas will do though one answer alone is in time: with one kept, only their limit is left."""
+    load = f"{requirement.peak_per_s * 3600:,.6g} requests an hour at the peak"
+    words = f"{load} need more than {candidate.hosting.replicas_max} of it with {candidate.named()}"
+    return Rejection("wall", words)
 
 
 def _planned(candidate: Candidate, requirement: Requirement, prices: Prices, kept: int) -> Plan | None:

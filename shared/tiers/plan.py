@@ -15,10 +15,10 @@ from tier_planner.hosting import read_hostings
 from tier_planner.measurements import is_measurement, read_measurement
 from tier_planner.page import page
 from tier_planner.prices import read_prices
-from tier_planner.recommend import recommend
+from tier_planner.recommend import Recommendation, recommend
 from tier_planner.records import read_record
 from tier_planner.refresh import API, RefreshError, changes, refreshed, write_prices
-from tier_planner.report import document, text
+from tier_planner.report import document, text, verdict_lines
 from tier_planner.requirement import FLAGS, NUMBERS, SWITCHES, read_requirement
 from tier_planner.tables import TableError
 
@@ -72,14 +72,22 @@ def _answer(options: Namespace) -> int:
     weights_mib = {path.parent.name: path.stat().st_size / 2**20 for path in options.models.glob("*/*.onnx")}
     evidence = replace(read_evidence(options.records), claims=requirement.claims, weights_mib=weights_mib)
     found = recommend(requirement, hostings, evidence, prices, datetime.now(UTC).date())
-    if options.emit:
-        sys.stdout.write(azd_text(found))
-        return DONE
     turns = break_evens(charted(found.options), requirement, prices)
     if options.html:
         options.html.write_text(page(found, evidence, prices, turns), encoding="utf-8")
+    if options.emit:
+        return _emit(found)
     sys.stdout.write(json.dumps(document(found, turns), indent=1) + "\n" if options.json else text(found, turns))
     return DONE if found.chosen else NONE_FITS
+
+
+def _emit(found: Recommendation) -> int:
+    """The values alone on standard output; where nothing fits, why on standard error."""
+    if found.chosen is None:
+        sys.stderr.write("\n".join(["tiers plan: there is nothing to deploy.", *verdict_lines(found)]) + "\n")
+        return NONE_FITS
+    sys.stdout.write(azd_text(found))
+    return DONE
 
 
 def read_evidence(folder: Path) -> Evidence:

@@ -60,11 +60,19 @@ def test_a_file_and_flags(records: list[str], tmp_path: Path, capsys: pytest.Cap
     assert document["recommended"] == "function-512"
 
 
-def test_nothing_fits_is_a_status_of_its_own(records: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_fits_is_a_status_of_its_own(
+    records: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*BOARDS, "--min-accuracy", "0.99", "--max-latency", "5s", *records]) == 1
     assert "No option fits. The nearest misses:\n  - at 0.92 instead of 0.99" in capsys.readouterr().out
-    assert main([*BOARDS, "--min-accuracy", "0.99", "--max-latency", "5s", *records, "--emit", "azd"]) == 2
-    assert "there is nothing to deploy" in capsys.readouterr().err
+    file = tmp_path / "plan.html"
+    emit = ["--emit", "azd", "--html", str(file)]
+    assert main([*BOARDS, "--min-accuracy", "0.99", "--max-latency", "5s", *records, *emit]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "there is nothing to deploy" in captured.err
+    assert "at 0.92 instead of 0.99" in captured.err
+    assert "No option fits" in file.read_text()
 
 
 @pytest.mark.parametrize(
