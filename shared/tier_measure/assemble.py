@@ -63,6 +63,7 @@ def _point(setting: Setting, journal: Journal, provider: Provider) -> Point:
         callers=blocks[0]["callers"],
         memory_peak_mib=round(max(memory), 1) if memory else None,
         accuracy=_accuracy(setting, journal),
+        sha256=manifest.sha256,
     )
 
 

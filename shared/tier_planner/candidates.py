@@ -27,6 +27,8 @@ class Evidence:
     claims: tuple[Claim, ...] = ()
     weights_mib: Mapping[str, float] = field(default_factory=dict)
     """Model -> size of its file, where it is at hand."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """Model -> SHA-256 of its file, where it is at hand."""
 
     def newest(self) -> list[Measurement]:
         """The measurements, the last one first."""
@@ -68,6 +70,8 @@ class Candidate:
     evidence: str
     """MEASURED there, PREDICTED from another CPU, SAME_GPU elsewhere, CLAIMED by the requirement's author."""
     why: str
+    sha256: str | None = None
+    """Of the model's file that was measured, where the record says so."""
 
     def service_quantile_ms(self, percentile: float) -> float:
         """The percentile of one answer without any queue."""

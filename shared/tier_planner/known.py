@@ -69,6 +69,7 @@ def own(hosting: Hosting, times_ms: Sequence[float], threads: int, known: Known)
         memory_mib=point.memory_peak_mib,
         evidence=known.evidence,
         why=known.why,
+        sha256=point.sha256,
     )
 
 

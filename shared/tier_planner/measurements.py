@@ -71,6 +71,8 @@ class Point:
     memory_peak_mib: float | None
     """Largest resident memory of a process that did nothing else; None where it was not measured."""
     accuracy: Accuracy | None
+    sha256: str | None = None
+    """Of the model's file; None in records that are older than this field."""
 
     @property
     def p50_ms(self) -> float:
@@ -191,6 +193,7 @@ def _point(table: Table) -> Point:
         callers=table.integer("callers", low=1),
         memory_peak_mib=table.number("memory_peak_mib", above=0) if table.has("memory_peak_mib") else None,
         accuracy=_accuracy(table.table("accuracy")) if table.has("accuracy") else None,
+        sha256=table.text("sha256") if table.has("sha256") else None,
     )
     table.finish()
     return point

@@ -65,7 +65,7 @@ def recommend(
         options,
         cheapest if saves else None,
         () if fitting else tuple(_misses(requirement, hostings, evidence, prices)),
-        tuple(_cautions(requirement, fitting, prices, today)),
+        tuple(_cautions(requirement, fitting, evidence, prices, today)),
     )
 
 
@@ -133,7 +133,9 @@ def _concession(side: str, asked: Requirement, plan: Plan) -> str:
             return f"in another region than {asked.region}, {what} meets the rest"
 
 
-def _cautions(requirement: Requirement, fitting: Sequence[Option], prices: Prices, today: date) -> list[str]:
+def _cautions(
+    requirement: Requirement, fitting: Sequence[Option], evidence: Evidence, prices: Prices, today: date
+) -> list[str]:
     chosen = fitting[0] if fitting else None
     if chosen is None or chosen.plan is None:
         return []
@@ -145,6 +147,9 @@ def _cautions(requirement: Requirement, fitting: Sequence[Option], prices: Price
         cautions.append(f"At the slow end of the interval it {slow}, {asked}.{_surer(fitting)}")
     if plan.candidate.evidence == CLAIMED:
         cautions.append(f"Its time was {plan.candidate.why}.")
+    model, measured = plan.candidate.model, plan.candidate.sha256
+    if measured and evidence.hashes.get(model, measured) != measured:
+        cautions.append(f"{model} is another file than the one that was measured: `tiers measure {model}` again.")
     if old := [f"{row.name} ({row.seen})" for row in rows if row.is_old(today)]:
         cautions.append(f"Old prices: {', '.join(old)}. `tiers prices refresh` reads them again.")
     if requirement.region and (other := sorted({row.region for row in rows} - {requirement.region})):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from argparse import Namespace
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -70,7 +71,12 @@ def _answer(options: Namespace) -> int:
     prices = read_prices(options.config / "prices.toml")
     hostings = read_hostings(options.config / "hosting.toml", prices)
     weights_mib = {path.parent.name: path.stat().st_size / 2**20 for path in options.models.glob("*/*.onnx")}
-    evidence = replace(read_evidence(options.records), claims=requirement.claims, weights_mib=weights_mib)
+    evidence = replace(
+        read_evidence(options.records),
+        claims=requirement.claims,
+        weights_mib=weights_mib,
+        hashes=_hashes(options.models),
+    )
     found = recommend(requirement, hostings, evidence, prices, datetime.now(UTC).date())
     turns = break_evens(charted(found.options), requirement, prices)
     if options.html:
@@ -96,6 +102,19 @@ def read_evidence(folder: Path) -> Evidence:
     measurements = tuple(read_measurement(path) for path in files if is_measurement(path))
     records = tuple(read_record(path) for path in files if _is_record(path))
     return Evidence(measurements, records)
+
+
+def _hashes(models: Path) -> dict[str, str]:
+    """What each model.toml states of its file, to which serving holds it. Raises TableError for one that is no TOML."""
+    found = {}
+    for path in sorted(models.glob("*/model.toml")):
+        try:
+            stated = tomllib.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:  # malformed TOML, or not UTF-8
+            raise TableError(f"{path}: {error}") from error
+        if "sha256" in stated:
+            found[path.parent.name] = str(stated["sha256"])
+    return found
 
 
 def _is_record(path: Path) -> bool:

@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_a_family_becomes_a_point_for_each_scale_and_thread_count(
     assert all(len(point.latencies_ms) >= 3 for point in record.points)
     assert all(sum(point.stages_ms.values()) <= max(point.latencies_ms) for point in record.points)
     assert whole.memory_peak_mib is not None
+    assert whole.sha256 == half.sha256 == sha256((models_dir / "squares-n" / "model.onnx").read_bytes()).hexdigest()
     assert whole.accuracy is None
     assert record.workload.startswith("squares.png, 256 x 128 px")
     assert record.command.startswith("tiers measure squares --models ")

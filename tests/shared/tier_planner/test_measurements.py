@@ -42,7 +42,7 @@ MEASUREMENT = Measurement(
     workload="1 row",
     machine=Machine("a cpu", 2, None, 1024, "Linux", {"onnxruntime": "1.31"}, gpu="a gpu"),
     calibration=Calibration("matrix product", 50.0, 0.02),
-    points=(POINT, replace(POINT, scale=None, pixels=None, memory_peak_mib=None, accuracy=None)),
+    points=(POINT, replace(POINT, scale=None, pixels=None, memory_peak_mib=None, accuracy=None, sha256="a" * 64)),
 )
 
 

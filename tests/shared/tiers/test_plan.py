@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tier_planner.measurements import write_measurement
 from tiers.__main__ import main
 
 from tests.conftest import PROJECT
-from tests.synthetic import boards, boards_on_gpu, rows
+from tests.synthetic import boards, boards_on_gpu, measurement, rows
 
 CONFIG = PROJECT / "shared" / "config"
 PARAMETERS = (PROJECT / "infra" / "main.parameters.json").read_text()
@@ -58,6 +59,17 @@ def test_a_file_and_flags(records: list[str], tmp_path: Path, capsys: pytest.Cap
     document = json.loads(capsys.readouterr().out)
     assert document["requirement"]["vnet"] is True
     assert document["recommended"] == "function-512"
+
+
+def test_a_model_that_is_not_the_measured_one_is_named(
+    records: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [replace(point, sha256="a" * 64) for point in boards().points]
+    write_measurement(tmp_path / "records" / "boards.json", measurement(points))
+    (tmp_path / "models" / "boards-m").mkdir(parents=True)
+    (tmp_path / "models" / "boards-m" / "model.toml").write_text(f'sha256 = "{"b" * 64}"\n')
+    assert main([*FIVE_S, *records, "--models", str(tmp_path / "models")]) == 0
+    assert "look at: boards-m is another file than the one that was measured" in capsys.readouterr().out
 
 
 def test_nothing_fits_is_a_status_of_its_own(
