@@ -10,6 +10,7 @@ from typing import Any
 from inference_core import images
 from inference_core.cpu import usable_cores
 from inference_core.detection import DetectionPipeline
+from inference_core.device import gpu_name
 from inference_core.errors import DeviceLost, SettingsError
 from inference_core.manifest import Manifest
 from inference_core.providers import GpuPlan
@@ -42,6 +43,11 @@ class Engines:
         self._checker = ThreadPoolExecutor(1, thread_name_prefix="check")
         self._check: Future[None] | None = None
         self._lock = threading.Lock()
+
+    @property
+    def gpu(self) -> str:
+        """The GPU's name as its driver says it; `unknown` where there is none."""
+        return gpu_name(self.settings.gpu_device)
 
     def builders(self, settings: Settings, provider: Provider, others: Mapping[str, Builder]) -> dict[str, Builder]:
         """`others`, with detection through the engines and calls by tensor through sessions like theirs."""
