@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gpu_api.engine import open_engine
 from gpu_api.engines import Engines
 from gpu_api.metrics import GpuMetrics, gpu_gauges
 from inference_core import heads
 from inference_core.detection import DetectionPipeline
+from inference_core.device import HostMemory
 from inference_core.errors import DeviceLost, ManifestError, Overloaded
 from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
 from inference_core.providers import GpuPlan
@@ -20,9 +22,10 @@ from inference_core.registry import Pipeline
 from inference_core.session import Session
 from inference_core.settings import GpuSettings, Settings
 from inference_http.service import builders
+from onnx import TensorProto, helper
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.models import squares_picture
+from tests.models import squares_picture, tensor_model
 from tests.vm_gpu.finished import end2end_manifest, nms_manifest, suppressed_manifest
 from tests.vm_gpu.runs import GatedRuns, numbered, squares_engine, squares_manifest
 
@@ -168,6 +171,52 @@ def test_a_check_that_the_device_does_not_answer_times_out_on_one_thread(
     assert len(runs.batches) == 1
     assert threading.active_count() <= before + 1
     runs.gate.set()
+
+
+class LostMemory(HostMemory):
+    """A device that is lost."""
+
+    def check(self) -> None:
+        raise DeviceLost("The GPU failed and stays so.")
+
+
+def pairs(engines: Engines, folder: Path) -> Session:
+    """A tensor model whose runs fail unless they get pairs."""
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2]) for name in ("given", "made"))
+    graph = helper.make_graph([helper.make_node("Identity", ["given"], ["made"])], "pairs", [given], [made])
+    manifest = read_manifest(tensor_model(folder, graph))
+    return engines.builders(Settings(), "cpu", {})["tensor"](manifest).session
+
+
+def test_where_only_tensor_models_are_served_a_check_asks_the_device_itself(tmp_path: Path) -> None:
+    told: list[DeviceLost] = []
+    engines = Engines(GpuSettings(), lost=told.append)
+    pairs(engines, tmp_path)
+    engines.check()
+    assert told == []
+    engines._memory = LostMemory()
+    for _ in range(2):
+        with pytest.raises(DeviceLost):
+            engines.check()
+    assert len(told) == 1
+    engines.close()
+
+
+def test_a_tensor_run_that_fails_tells_whether_the_device_is_lost(tmp_path: Path) -> None:
+    told: list[DeviceLost] = []
+    engines = Engines(GpuSettings(), lost=told.append)
+    session, triple = pairs(engines, tmp_path), {"given": np.zeros((1, 3), np.float32)}
+    assert session.run({"given": np.ones((1, 2), np.float32)})[0].tolist() == [[1, 1]]
+    with pytest.raises(Exception, match="Got: 3 Expected: 2"):
+        session.run(triple)
+    assert told == []
+    engines._memory = LostMemory()
+    with pytest.raises(DeviceLost):
+        session.run(triple)
+    assert len(told) == 1
+    with pytest.raises(DeviceLost):
+        engines.check()
+    engines.close()
 
 
 def test_closing_refuses_further_pictures(tmp_path: Path) -> None:
