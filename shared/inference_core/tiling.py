@@ -102,23 +102,17 @@ def batches(
         yield group, buffer[: len(group)]
 
 
-def to_picture(
-    boxes: Boxes, tile: Tile, *, width: int, height: int, overlap_px: int
-) -> tuple[Boxes, NDArray[np.bool_]]:
-    """Boxes of one tile in picture pixels, clipped to the picture, and which of them an inner border of the tile cuts.
+def each_to_picture(
+    parts: list[Boxes], tiles: list[Tile], *, width: int, height: int, overlap_px: int
+) -> list[tuple[Boxes, NDArray[np.bool_]]]:
+    """The boxes of each of `tiles` in picture pixels, clipped to the picture, and which of them an inner border of the
+    tile cuts. Several tiles take as many steps as one.
 
     Each object is left to the view that sees it best. A box that a border cuts and that is smaller than the overlap
     is dropped: the neighbour sees it whole, or finds nothing there (a trace cut by a border looks like a broken one).
     Smaller by both borders' margins, or an object as large as the overlap would count as cut on either side.
     Of the whole-picture pass only objects larger than `overlap_px` are kept.
     """
-    return each_to_picture([boxes], [tile], width=width, height=height, overlap_px=overlap_px)[0]
-
-
-def each_to_picture(
-    parts: list[Boxes], tiles: list[Tile], *, width: int, height: int, overlap_px: int
-) -> list[tuple[Boxes, NDArray[np.bool_]]]:
-    """`to_picture` for the boxes of several tiles, in as many steps as for those of one."""
     counts = [len(part) for part in parts]
     boxes = join(parts)
     views = np.array([(tile.x, tile.y, tile.width, tile.height, tile.shrink) for tile in tiles], np.float32)

@@ -95,6 +95,11 @@ def test_an_object_of_any_size_is_found_once(x: int, y: int, wide: int, high: in
     assert np.abs(merged.xyxy[0] - target).max() <= 6
 
 
+def to_picture(part: Boxes, tile: Tile, **of_picture: int) -> tuple[Boxes, NDArray[np.bool_]]:
+    """The boxes of one tile alone."""
+    return tiling.each_to_picture([part], [tile], **of_picture)[0]
+
+
 def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_px: int) -> Boxes:
     found, cut, tiles = [], [], []
     for tile in tiling.plan(width, height, tile_px=640, overlap_px=overlap_px):
@@ -102,7 +107,7 @@ def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_p
         seen = np.clip((target - origin) / np.float32(tile.shrink), 0, 640)
         if (seen[2:] - seen[:2] > 1).all():
             part = boxes(tuple(seen.tolist()), scores=[0.5 + 0.4 * (tile.x % 7) / 7])
-            moved, border = tiling.to_picture(part, tile, width=width, height=height, overlap_px=overlap_px)
+            moved, border = to_picture(part, tile, width=width, height=height, overlap_px=overlap_px)
             found.append(moved)
             cut.append(border)
             tiles.extend([tile] * len(moved))
@@ -112,29 +117,25 @@ def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_p
 def test_a_small_box_at_an_inner_border_is_left_to_the_neighbour_that_sees_it_whole() -> None:
     tile = Tile(0, 0, 640, 640)
     at_border, inside, large = (620, 100, 640, 120), (300, 300, 320, 320), (500, 200, 640, 400)
-    moved, cut = tiling.to_picture(boxes(at_border, inside, large), tile, width=3840, height=2160, overlap_px=96)
+    moved, cut = to_picture(boxes(at_border, inside, large), tile, width=3840, height=2160, overlap_px=96)
     np.testing.assert_array_equal(moved.xyxy, [inside, large])
     assert cut.tolist() == [False, True]
 
 
 def test_a_small_box_at_the_border_of_the_picture_stays() -> None:
-    moved, cut = tiling.to_picture(
-        boxes((620, 100, 640, 120)), Tile(0, 0, 640, 640), width=640, height=640, overlap_px=96
-    )
+    moved, cut = to_picture(boxes((620, 100, 640, 120)), Tile(0, 0, 640, 640), width=640, height=640, overlap_px=96)
     assert len(moved) == 1
     assert not cut.any()
 
 
 def test_the_pass_over_the_whole_picture_adds_no_small_objects() -> None:
     tile = Tile(0, 0, 3840, 2160, shrink=6.0)
-    moved, _ = tiling.to_picture(
-        boxes((10, 10, 20, 20), (10, 10, 40, 30)), tile, width=3840, height=2160, overlap_px=96
-    )
+    moved, _ = to_picture(boxes((10, 10, 20, 20), (10, 10, 40, 30)), tile, width=3840, height=2160, overlap_px=96)
     np.testing.assert_array_equal(moved.xyxy, [[60, 60, 240, 180]])
 
 
 def test_a_box_past_the_border_of_the_picture_is_clipped_and_one_outside_dropped() -> None:
-    moved, cut = tiling.to_picture(
+    moved, cut = to_picture(
         boxes((-5, -5, 10, 10), (50, 50, 60, 60)), Tile(0, 0, 40, 40), width=40, height=40, overlap_px=8
     )
     np.testing.assert_array_equal(moved.xyxy, [[0, 0, 10, 10]])
@@ -229,7 +230,7 @@ def test_tiles_moved_together_give_what_each_gives_alone() -> None:
     settings = {"width": 1500, "height": 900, "overlap_px": 96}
     assert len(parts) == len(tiles) == 7
     for (moved, cut), part, tile in zip(tiling.each_to_picture(parts, tiles, **settings), parts, tiles, strict=True):
-        alone, alone_cut = tiling.to_picture(part, tile, **settings)
+        alone, alone_cut = to_picture(part, tile, **settings)
         assert np.array_equal(moved.xyxy, alone.xyxy)
         assert np.array_equal(moved.scores, alone.scores)
         assert np.array_equal(moved.labels, alone.labels)
