@@ -122,6 +122,8 @@ class _Item:
 def _items(meter: Meter, region: str, api: str, where: str) -> Iterator[_Item]:
     names = {"serviceName": meter.service, "armRegionName": region, "priceType": "Consumption"}
     names |= {"productName": meter.product, "meterName": meter.name}
+    # Without it every size of a service is answered: for virtual machines, page after page.
+    names["armSkuName" if meter.sku.startswith("Standard_") else "skuName"] = meter.sku
     asked = " and ".join(f"{key} eq '{name}'" for key, name in names.items() if name)
     query = {"api-version": VERSION, "currencyCode": "'USD'", "$filter": asked}
     url: str | None = f"{api}?{urllib.parse.urlencode(query, quote_via=urllib.parse.quote)}"
