@@ -167,12 +167,15 @@ def windows_of(tiles: list[Tile]) -> Floats:
     return np.array(corners, np.float32).reshape(-1, 4)
 
 
-def merge(boxes: Boxes, cut: NDArray[np.bool_], windows: Floats, *, iou_max: float) -> Boxes:
+def merge(
+    boxes: Boxes, cut: NDArray[np.bool_], windows: Floats, *, iou_max: float, is_each_final: bool = False
+) -> Boxes:
     """One box an object, best score first. `cut` bool [K] marks boxes that a tile border cuts, `windows` float32 [K, 4]
     says what part of the picture the tile showed in which each box was found.
 
     Whole boxes win over cut ones and those of a tile over those of the whole picture, which is seen less sharply,
-    whatever their scores. Cut pieces of one object that no view shows whole become their common hull.
+    whatever their scores. Cut pieces of one object that no view shows whole become their common hull. `is_each_final`:
+    the boxes of one tile are different objects however much they overlap, for the network has decided that itself.
     """
     order = np.lexsort((-boxes.scores, _areas(windows), cut))
     boxes, cut, windows = boxes.take(order), cut[order], windows[order]
@@ -185,6 +188,8 @@ def merge(boxes: Boxes, cut: NDArray[np.bool_], windows: Floats, *, iou_max: flo
         pieces = [index]
         for piece in pieces:
             rest = index + 1 + np.flatnonzero(touching[piece, index + 1 :] & alive[index + 1 :])
+            if is_each_final:
+                rest = rest[(windows[rest] != windows[piece]).any(axis=1)]
             same = rest[_same_object(piece, rest, boxes.xyxy, cut, windows, iou_max)]
             alive[same] = False
             if cut[index]:

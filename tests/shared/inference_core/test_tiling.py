@@ -17,12 +17,12 @@ def boxes(*rows: tuple[float, float, float, float], scores: list[float] | None =
 
 
 def merge(
-    found: Boxes, cut: list[bool] | None = None, windows: list[Tile] | None = None, iou_max: float = 0.5
+    found: Boxes, cut: list[bool] | None = None, windows: list[Tile] | None = None, iou_max: float = 0.5, **how: bool
 ) -> Boxes:
     """Merged boxes of one tile, or of `windows`, whole unless `cut` says otherwise."""
     seen = windows or [Tile(0, 0, 640, 640)] * len(found)
     borders = np.array(cut if cut is not None else [False] * len(found), bool)
-    return tiling.merge(found, borders, tiling.windows_of(seen), iou_max=iou_max)
+    return tiling.merge(found, borders, tiling.windows_of(seen), iou_max=iou_max, **how)
 
 
 @given(st.integers(1, 9000), st.integers(1, 5000), st.sampled_from([(640, 96), (320, 64), (64, 16)]))
@@ -162,6 +162,15 @@ def test_a_cut_box_gives_way_to_the_whole_one_even_with_a_better_score() -> None
 
 
 LEFT, RIGHT, WHOLE = Tile(0, 0, 640, 640), Tile(544, 0, 640, 640), Tile(0, 0, 1184, 640, shrink=1.85)
+
+
+def test_final_boxes_of_one_tile_stay_however_much_they_overlap_but_not_those_of_two() -> None:
+    """Two objects one before the other, seen by both tiles."""
+    near, far = (560, 100, 620, 160), (565, 100, 625, 160)
+    found = boxes(near, far, near, far, scores=[0.9, 0.8, 0.7, 0.6])
+    windows = [LEFT, LEFT, RIGHT, RIGHT]
+    np.testing.assert_array_equal(merge(found, windows=windows, is_each_final=True).xyxy, [near, far])
+    np.testing.assert_array_equal(merge(found, windows=windows).xyxy, [near])
 
 
 def test_a_small_whole_object_inside_a_large_cut_one_takes_nothing_away() -> None:
