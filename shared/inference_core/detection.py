@@ -127,7 +127,9 @@ class DetectionPipeline:
             boxes, borders = tiling.join(found), np.concatenate(cut)
             best = np.argsort(-boxes.scores, kind="stable")[:_BOXES_MAX]
             windows = np.repeat(tiling.windows_of(tiles), [len(part) for part in found], axis=0)
-            return tiling.merge(boxes.take(best), borders[best], windows[best], iou_max=self._output.iou_max)
+            boxes, borders, windows = boxes.take(best), borders[best], windows[best]
+            is_final = heads.is_final(self._output)
+            return tiling.merge(boxes, borders, windows, iou_max=self._output.iou_max, is_each_final=is_final)
 
     def _in_picture(self, boxes: Boxes, picture: images.Picture) -> list[Detection]:
         """Boxes of the scaled pixels as detections in pixels of the whole picture, to a hundredth."""

@@ -24,6 +24,11 @@ _OBJECTNESS = 4
 """Where it stands in a row of `yolov5` and `yolox`, behind the box."""
 
 
+def is_final(layout: DetectionOutput) -> bool:
+    """Whether the graph itself has removed the duplicates of each tile, or never makes any."""
+    return layout.layout in ("end2end", "nms", "yolov7_nms")
+
+
 def output_names(layout: DetectionOutput) -> list[str]:
     """The tensors of the graph that `packed` takes, in order."""
     return [name for name in (layout.name, layout.scores, layout.classes, layout.count) if name]
@@ -121,7 +126,7 @@ def _with_objectness(output: Floats, layout: DetectionOutput, grid: Floats | Non
 
 
 def _finished(output: Floats, layout: DetectionOutput) -> Boxes:
-    """Rows of `end2end`. The model itself has removed the duplicates."""
+    """Rows of `end2end`, final as they are."""
     kept = _best(output[:, 4], layout.score_min)
     labels = output[kept, 5].astype(np.int64)
     if labels.size and not 0 <= labels.min() <= labels.max() < len(layout.labels):

@@ -113,6 +113,9 @@ class DetectionOutput:
     labels: tuple[str, ...]
     score_min: float = 0.25
     iou_max: float = 0.5
+    """Boxes of one label that overlap by more are one object. Where the graph itself has decided that for a tile
+    (`end2end`, `nms`, `yolov7_nms`), this is for boxes of different tiles.
+    """
     scores: str = ""
     classes: str = ""
     count: str = ""

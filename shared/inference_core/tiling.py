@@ -102,23 +102,17 @@ def batches(
         yield group, buffer[: len(group)]
 
 
-def to_picture(
-    boxes: Boxes, tile: Tile, *, width: int, height: int, overlap_px: int
-) -> tuple[Boxes, NDArray[np.bool_]]:
-    """Boxes of one tile in picture pixels, clipped to the picture, and which of them an inner border of the tile cuts.
+def each_to_picture(
+    parts: list[Boxes], tiles: list[Tile], *, width: int, height: int, overlap_px: int
+) -> list[tuple[Boxes, NDArray[np.bool_]]]:
+    """The boxes of each of `tiles` in picture pixels, clipped to the picture, and which of them an inner border of the
+    tile cuts. Several tiles take as many steps as one.
 
     Each object is left to the view that sees it best. A box that a border cuts and that is smaller than the overlap
     is dropped: the neighbour sees it whole, or finds nothing there (a trace cut by a border looks like a broken one).
     Smaller by both borders' margins, or an object as large as the overlap would count as cut on either side.
     Of the whole-picture pass only objects larger than `overlap_px` are kept.
     """
-    return each_to_picture([boxes], [tile], width=width, height=height, overlap_px=overlap_px)[0]
-
-
-def each_to_picture(
-    parts: list[Boxes], tiles: list[Tile], *, width: int, height: int, overlap_px: int
-) -> list[tuple[Boxes, NDArray[np.bool_]]]:
-    """`to_picture` for the boxes of several tiles, in as many steps as for those of one."""
     counts = [len(part) for part in parts]
     boxes = join(parts)
     views = np.array([(tile.x, tile.y, tile.width, tile.height, tile.shrink) for tile in tiles], np.float32)
@@ -173,12 +167,15 @@ def windows_of(tiles: list[Tile]) -> Floats:
     return np.array(corners, np.float32).reshape(-1, 4)
 
 
-def merge(boxes: Boxes, cut: NDArray[np.bool_], windows: Floats, *, iou_max: float) -> Boxes:
+def merge(
+    boxes: Boxes, cut: NDArray[np.bool_], windows: Floats, *, iou_max: float, is_each_final: bool = False
+) -> Boxes:
     """One box an object, best score first. `cut` bool [K] marks boxes that a tile border cuts, `windows` float32 [K, 4]
     says what part of the picture the tile showed in which each box was found.
 
     Whole boxes win over cut ones and those of a tile over those of the whole picture, which is seen less sharply,
-    whatever their scores. Cut pieces of one object that no view shows whole become their common hull.
+    whatever their scores. Cut pieces of one object that no view shows whole become their common hull. `is_each_final`:
+    the boxes of one tile are different objects however much they overlap, for the network has decided that itself.
     """
     order = np.lexsort((-boxes.scores, _areas(windows), cut))
     boxes, cut, windows = boxes.take(order), cut[order], windows[order]
@@ -191,6 +188,8 @@ def merge(boxes: Boxes, cut: NDArray[np.bool_], windows: Floats, *, iou_max: flo
         pieces = [index]
         for piece in pieces:
             rest = index + 1 + np.flatnonzero(touching[piece, index + 1 :] & alive[index + 1 :])
+            if is_each_final:
+                rest = rest[(windows[rest] != windows[piece]).any(axis=1)]
             same = rest[_same_object(piece, rest, boxes.xyxy, cut, windows, iou_max)]
             alive[same] = False
             if cut[index]:

@@ -1,5 +1,5 @@
-"""What a tile takes with each model and scale before the first request: from measurements made on this processor, else
-from the warm-up.
+"""What a tile takes with each model and scale before the first request: from measurements made on this processor and,
+where a GPU computes, on such a GPU; else from the warm-up.
 """
 
 from collections.abc import Iterator
@@ -12,19 +12,22 @@ from inference_core.manifest import Accuracy, ImageInput, Manifest
 from inference_core.registry import Pipeline, Registry, SlowPipeline
 from inference_core.settings import Settings
 from tier_planner.measurements import Measurement, Point, is_measurement, read_measurement
+from tier_planner.records import Machine
 from tier_planner.tables import TableError
 
 from inference_http.forecast import Kind
 
 
-def known_tile_s(registry: Registry, settings: Settings, *, device: str, threads: int) -> dict[Kind, float]:
-    """Seconds a tile of every picture model in `registry`, at every scale whose accuracy its manifest knows. Raises
-    SettingsError when `settings.records` cannot be read.
+def known_tile_s(
+    registry: Registry, settings: Settings, *, device: str, threads: int, gpu: str = ""
+) -> dict[Kind, float]:
+    """Seconds a tile of every picture model in `registry`, at every scale whose accuracy its manifest knows. `gpu` is
+    the name of the GPU where `device` is cuda. Raises SettingsError when `settings.records` cannot be read.
     """
     pictures = {p.manifest.name: p for p in registry if isinstance(p.manifest.input, ImageInput)}
     measured: dict[Kind, float] = {}
     for measurement in sorted(_measurements(settings.records), key=lambda one: one.written_at):
-        if measurement.machine.cpu != cpu_name():
+        if not _is_here(measurement.machine, device, gpu):
             continue
         for point in measurement.points:
             if point.model in pictures and _is_ours(point, device, threads):
@@ -46,6 +49,12 @@ def _warm_tile_s(pipeline: Pipeline) -> float:
     """What the warm-up saw; 0 where there was none, and the first answer tells."""
     inner = pipeline.inner if isinstance(pipeline, SlowPipeline) else pipeline
     return inner.tile_s if isinstance(inner, DetectionPipeline) else 0.0
+
+
+def _is_here(machine: Machine, device: str, gpu: str) -> bool:
+    """Records name the GPU before its driver's version."""
+    is_gpu = device != "cuda" or (machine.gpu or "").partition(",")[0] == gpu
+    return machine.cpu == cpu_name() and is_gpu
 
 
 def _is_ours(point: Point, device: str, threads: int) -> bool:

@@ -27,6 +27,11 @@ Hosting = Literal["cpu", "cuda", "cpu-stand-in"]
 class Engines(Protocol):
     """What computes for a service, where that is more than the threads of its process: a GPU with its batchers."""
 
+    @property
+    def gpu(self) -> str:
+        """The GPU's name as its driver says it; `unknown` where there is none."""
+        ...
+
     def check(self) -> None:
         """Run a real inference, or know that one ended well just now. Raises when none can; called on a thread."""
         ...
@@ -94,6 +99,7 @@ def open_service(
         load_models(settings, builders),
         threads_per_run(settings, "cuda" if hosting == "cuda" else "cpu"),
     )
+    gpu = engines.gpu if engines else ""
     return Service(
         registry=registry,
         settings=settings,
@@ -101,7 +107,7 @@ def open_service(
         threads=threads,
         cores=usable_cores(),
         quota_cores=quota_cores(),
-        tile_s=known_tile_s(registry, settings, device=hosting, threads=threads),
+        tile_s=known_tile_s(registry, settings, device=hosting, threads=threads, gpu=gpu),
         keys=tuple(keys),
         engines=engines,
     )

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,14 @@ def test_the_locks_are_hashed_and_agree_on_one_runtime_version() -> None:
             m.rsplit(".", 1)[0] for m in re.findall(r"^onnxruntime(?:-gpu)?(?:\[.*\])?==([\d.]+)", text, re.MULTILINE)
         }
     assert len(versions) == 1
+
+
+@pytest.mark.parametrize(
+    ("contract", "only"),
+    [("Only session opens ONNX Runtime", "session"), ("Only images imports an image library", "images")],
+)
+def test_what_only_one_module_of_the_core_may_import_is_forbidden_to_all_others(contract: str, only: str) -> None:
+    contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (named_modules,) = (set(each["source_modules"]) for each in contracts if each["name"] == contract)
+    core = {path.stem for path in (PROJECT / "shared" / "inference_core").glob("*.py")} - {"__init__", only}
+    assert {f"inference_core.{module}" for module in core} <= named_modules

@@ -1,32 +1,32 @@
 """Engines: what of the device each model gets, readiness by a real inference, the figures, and the end."""
 
-import hashlib
 import logging
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from gpu_api.engine import open_engine
 from gpu_api.engines import Engines
 from gpu_api.metrics import GpuMetrics, gpu_gauges
 from inference_core import heads
 from inference_core.detection import DetectionPipeline
+from inference_core.device import HostMemory
 from inference_core.errors import DeviceLost, ManifestError, Overloaded
-from inference_core.manifest import DetectionOutput, ImageInput, Manifest, read_manifest
+from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
+from inference_core.providers import GpuPlan
 from inference_core.registry import Pipeline
 from inference_core.session import Session
 from inference_core.settings import GpuSettings, Settings
 from inference_http.service import builders
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.models import squares_picture
+from tests.models import squares_picture, tensor_model
+from tests.vm_gpu.finished import end2end_manifest, nms_manifest, suppressed_manifest
 from tests.vm_gpu.runs import GatedRuns, numbered, squares_engine, squares_manifest
 
 PICTURE = squares_picture(112, 64, [(16, 32), (96, 16)])
@@ -71,79 +71,6 @@ def test_without_the_package_that_rewrites_graphs_it_runs_the_file_as_it_is(
     engine.close()
 
 
-CORNERS = {"from0": [0], "from2": [2], "from4": [4], "from5": [5], "axis1": [1]}
-
-
-def rewritten(
-    folder: Path, nodes: list[onnx.NodeProto], numbers: dict[str, Any], shapes: dict[str, list[Any]]
-) -> Manifest:
-    """The tiny detector with `nodes` behind it and outputs of `shapes`: its boxes are corners [N, 16, 4] in `boxes_out`
-    there, its scores [N, 1, 16] in `column`.
-    """
-    manifest = squares_manifest(folder)
-    model = onnx.load_from_string(manifest.model_bytes)
-    graph = model.graph
-    for name, values in (CORNERS | numbers).items():
-        graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
-    graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "a_half"))
-    graph.node.extend(
-        [
-            helper.make_node("Slice", ["output0", "from0", "from2", "axis1"], ["centres"]),
-            helper.make_node("Slice", ["output0", "from2", "from4", "axis1"], ["sides"]),
-            helper.make_node("Mul", ["sides", "a_half"], ["halves"]),
-            helper.make_node("Sub", ["centres", "halves"], ["low"]),
-            helper.make_node("Add", ["centres", "halves"], ["high"]),
-            helper.make_node("Concat", ["low", "high"], ["corners"], axis=1),
-            helper.make_node("Transpose", ["corners"], ["boxes_out"], perm=[0, 2, 1]),
-            helper.make_node("Slice", ["output0", "from4", "from5", "axis1"], ["column"]),
-            *nodes,
-        ]
-    )
-    del graph.output[:]
-    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
-    data = model.SerializeToString()
-    (folder / "squares-n" / "model.onnx").write_bytes(data)
-    return replace(manifest, sha256=hashlib.sha256(data).hexdigest())
-
-
-def nms_manifest(folder: Path) -> Manifest:
-    """Boxes in three tensors, as graphs with suppression inside have them."""
-    nodes = [
-        helper.make_node("Squeeze", ["column", "axis1"], ["scores_out"]),
-        helper.make_node("Sub", ["scores_out", "scores_out"], ["classes_out"]),
-    ]
-    shapes = {"boxes_out": ["n", 16, 4], "scores_out": ["n", 16], "classes_out": ["n", 16]}
-    manifest = rewritten(folder, nodes, {}, shapes)
-    assert isinstance(manifest.output, DetectionOutput)
-    output = replace(manifest.output, name="boxes_out", layout="nms", scores="scores_out", classes="classes_out")
-    return replace(manifest, output=output)
-
-
-def suppressed_manifest(folder: Path) -> Manifest:
-    """One list of the boxes of all tiles, as many as there are, by ONNX's own NonMaxSuppression."""
-    numbers = {
-        "most": np.array(100),
-        "iou": np.float32(0.5),
-        "least": np.float32(0.25),
-        "parts": [1, 1, 1],
-        "place": [0, 2],
-    }
-    nodes = [
-        helper.make_node("NonMaxSuppression", ["boxes_out", "column", "most", "iou", "least"], ["chosen"]),
-        helper.make_node("Split", ["chosen", "parts"], ["picture", "label", "cell"], axis=1),
-        helper.make_node("Gather", ["chosen", "place"], ["places"], axis=1),
-        helper.make_node("GatherND", ["boxes_out", "places"], ["found"]),
-        helper.make_node("GatherND", ["column", "chosen"], ["likely"]),
-        helper.make_node("Unsqueeze", ["likely", "axis1"], ["score"]),
-        helper.make_node("Cast", ["picture"], ["picture_float"], to=TensorProto.FLOAT),
-        helper.make_node("Cast", ["label"], ["label_float"], to=TensorProto.FLOAT),
-        helper.make_node("Concat", ["picture_float", "found", "label_float", "score"], ["rows_out"], axis=1),
-    ]
-    manifest = rewritten(folder, nodes, numbers, {"rows_out": ["m", 7]})
-    assert isinstance(manifest.output, DetectionOutput)
-    return replace(manifest, output=replace(manifest.output, name="rows_out", layout="yolov7_nms"))
-
-
 def test_boxes_in_several_tensors_are_batched_but_not_bound(
     engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,6 +99,24 @@ def test_lists_of_boxes_of_different_lengths_are_put_together_when_a_request_is_
     found = heads.candidates(outputs, engine.manifest.output, engine.manifest.input)
     assert [len(boxes) for boxes in found] == counts
     assert sorted(found[1].xyxy.tolist()) == [[0, 0, 16, 16], [48, 48, 64, 64]]
+
+
+def test_rows_of_a_free_number_are_not_bound_to_those_of_a_black_tile(engines: Engines, tmp_path: Path) -> None:
+    pipeline = engines.builders(Settings(), "cpu", {})["detection"](end2end_manifest(tmp_path))
+    assert not engines.describe()["squares-n"]["bound"]
+    boxes = [found["box"] for found in pipeline.predict(PICTURE).fields["detections"]]
+    assert sorted(boxes) == [[16, 32, 32, 48], [96, 16, 112, 32]]
+
+
+def test_graphs_are_said_to_be_used_only_where_runs_are_bound(tmp_path: Path) -> None:
+    bound, plain = (
+        open_engine(make(tmp_path / make.__name__), GpuSettings(), "cpu", threads=1)
+        for make in (squares_manifest, nms_manifest)
+    )
+    for engine, uses_graphs in ((bound, True), (plain, False)):
+        engine.session.plan = GpuPlan(graphs=True)
+        assert engine.describe()["graphs"] is uses_graphs
+        engine.close()
 
 
 def test_a_manifest_that_contradicts_its_graph_is_a_sentence(tmp_path: Path) -> None:
@@ -226,6 +171,52 @@ def test_a_check_that_the_device_does_not_answer_times_out_on_one_thread(
     assert len(runs.batches) == 1
     assert threading.active_count() <= before + 1
     runs.gate.set()
+
+
+class LostMemory(HostMemory):
+    """A device that is lost."""
+
+    def check(self) -> None:
+        raise DeviceLost("The GPU failed and stays so.")
+
+
+def pairs(engines: Engines, folder: Path) -> Session:
+    """A tensor model whose runs fail unless they get pairs."""
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2]) for name in ("given", "made"))
+    graph = helper.make_graph([helper.make_node("Identity", ["given"], ["made"])], "pairs", [given], [made])
+    manifest = read_manifest(tensor_model(folder, graph))
+    return engines.builders(Settings(), "cpu", {})["tensor"](manifest).session
+
+
+def test_where_only_tensor_models_are_served_a_check_asks_the_device_itself(tmp_path: Path) -> None:
+    told: list[DeviceLost] = []
+    engines = Engines(GpuSettings(), lost=told.append)
+    pairs(engines, tmp_path)
+    engines.check()
+    assert told == []
+    engines._memory = LostMemory()
+    for _ in range(2):
+        with pytest.raises(DeviceLost):
+            engines.check()
+    assert len(told) == 1
+    engines.close()
+
+
+def test_a_tensor_run_that_fails_tells_whether_the_device_is_lost(tmp_path: Path) -> None:
+    told: list[DeviceLost] = []
+    engines = Engines(GpuSettings(), lost=told.append)
+    session, triple = pairs(engines, tmp_path), {"given": np.zeros((1, 3), np.float32)}
+    assert session.run({"given": np.ones((1, 2), np.float32)})[0].tolist() == [[1, 1]]
+    with pytest.raises(Exception, match="Got: 3 Expected: 2"):
+        session.run(triple)
+    assert told == []
+    engines._memory = LostMemory()
+    with pytest.raises(DeviceLost):
+        session.run(triple)
+    assert len(told) == 1
+    with pytest.raises(DeviceLost):
+        engines.check()
+    engines.close()
 
 
 def test_closing_refuses_further_pictures(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from gpu_api.batcher import Runs
 
 _LOG = logging.getLogger("inference.gpu")
 _FIXED_LAYOUTS = ("yolov8", "yolov5", "yolox", "end2end", "candidates")
-"""Layouts of one output with one entry of fixed shape a tile: what can be bound before a run."""
+"""Layouts of one output with one entry of fixed shape a tile: what can be bound before a run. (Of `end2end` where the
+graph says how many rows a tile has: with a free number it answers with as many as it found.)
+"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Engine:
             "batch_max": self.runs.batch_max,
             "bound": isinstance(self.runs, BoundRun),
             "candidates": bool(self.session.hidden),
-            "graphs": bool(plan and plan.graphs),
+            "graphs": bool(isinstance(self.runs, BoundRun) and plan and plan.graphs),
             "tensorrt": bool(plan and plan.settings.gpu_tensorrt_dir),
             "nodes": self.session.nodes,
         }
@@ -95,6 +97,8 @@ class PlainRuns:
 def open_engine(manifest: Manifest, settings: GpuSettings, provider: Provider, threads: int) -> Engine:
     """`manifest`'s model on the device, every batch shape warmed. Raises StartupError saying what to mend."""
     model, manifest, hidden = _graph(manifest)
+    assert isinstance(manifest.output, DetectionOutput)
+    may_bind = manifest.output.layout in _FIXED_LAYOUTS
 
     def opened(*, graphs: bool) -> Engine:
         assert isinstance(manifest.input, ImageInput)
@@ -105,7 +109,7 @@ def open_engine(manifest: Manifest, settings: GpuSettings, provider: Provider, t
         _LOG.info("%s: %s", manifest.name, engine.describe())
         return engine
 
-    if provider == "cuda" and settings.gpu_graphs and not settings.gpu_tensorrt_dir:
+    if provider == "cuda" and may_bind and settings.gpu_graphs and not settings.gpu_tensorrt_dir:
         try:
             return opened(graphs=True)
         except ProviderError:
@@ -143,7 +147,7 @@ def _engine(manifest: Manifest, session: Session, settings: GpuSettings) -> Engi
     shapes = (fixed,) if isinstance(fixed, int) else batch_shapes(batch_max)
     memory = CudaMemory(settings.gpu_device, cuda_version()) if is_gpu else HostMemory()
     manifest = replace(manifest, input=replace(image, tile_batch=shapes[-1]))
-    if output.layout not in _FIXED_LAYOUTS:
+    if not _has_fixed_entries(session, output):
         _LOG.warning("%s: its output has no fixed shape and is not bound", manifest.name)
         pipeline = DetectionPipeline(manifest, session, pixels_max=1)
         return Engine(manifest, session, PlainRuns(pipeline, memory, shapes[-1]))
@@ -158,3 +162,10 @@ def _engine(manifest: Manifest, session: Session, settings: GpuSettings) -> Engi
             "too small, lower INFERENCE_GPU_BATCH_MAX."
         ) from error
     return Engine(manifest, session, runs)
+
+
+def _has_fixed_entries(session: Session, output: DetectionOutput) -> bool:
+    if output.layout != "end2end":
+        return output.layout in _FIXED_LAYOUTS
+    rows = next(spec for spec in session.outputs if spec.name == output.name).shape[1]
+    return isinstance(rows, int)

@@ -10,12 +10,14 @@ from typing import Any
 from inference_core import images
 from inference_core.cpu import usable_cores
 from inference_core.detection import DetectionPipeline
+from inference_core.device import CudaMemory, HostMemory, Memory, gpu_name
 from inference_core.errors import DeviceLost, SettingsError
 from inference_core.manifest import Manifest
 from inference_core.providers import GpuPlan
 from inference_core.registry import Builder, Pipeline, TensorPipeline
-from inference_core.session import Provider, Session
+from inference_core.session import Provider, Session, Tensors, cuda_version
 from inference_core.settings import GpuSettings, Settings
+from numpy.typing import NDArray
 
 from gpu_api.batcher import Batcher
 from gpu_api.engine import Engine, open_engine
@@ -37,17 +39,24 @@ class Engines:
         self.settings = settings
         self.by_name: dict[str, tuple[Engine, Batcher]] = {}
         self._decode: images.Decode = images.decode
+        self._memory: Memory = HostMemory()
         self._lost = lost
         self._failure: DeviceLost | None = None
         self._checker = ThreadPoolExecutor(1, thread_name_prefix="check")
         self._check: Future[None] | None = None
         self._lock = threading.Lock()
 
+    @property
+    def gpu(self) -> str:
+        """The GPU's name as its driver says it; `unknown` where there is none."""
+        return gpu_name(self.settings.gpu_device)
+
     def builders(self, settings: Settings, provider: Provider, others: Mapping[str, Builder]) -> dict[str, Builder]:
         """`others`, with detection through the engines and calls by tensor through sessions like theirs."""
         threads = settings.threads or (1 if provider == "cuda" else usable_cores())
         if provider == "cuda":
             sys.setswitchinterval(_SWITCH_S)
+            self._memory = CudaMemory(self.settings.gpu_device, cuda_version())
         if self.settings.gpu_decode:
             if provider != "cuda":
                 raise SettingsError("INFERENCE_GPU_DECODE=1 needs a GPU; a CPU stand-in has none.")
@@ -58,9 +67,8 @@ class Engines:
 
         def tensor(manifest: Manifest) -> Pipeline:
             plan = GpuPlan(self.settings)
-            folder = manifest.data_folder
-            session = Session(manifest.model_bytes, threads=threads, provider=provider, plan=plan, data_folder=folder)
-            return TensorPipeline(manifest, session)
+            how = {"threads": threads, "provider": provider, "plan": plan, "data_folder": manifest.data_folder}
+            return TensorPipeline(manifest, _Watched(self._require_device, manifest.model_bytes, **how))
 
         return {**others, "detection": detection, "tensor": tensor}
 
@@ -88,6 +96,8 @@ class Engines:
         check.result(_CHECK_S)
 
     def _try_all(self) -> None:
+        if not self.by_name:  # no batch would tell
+            self._require_device()
         for engine, batcher in self.by_name.values():
             if perf_counter() - batcher.ended > _FRESH_S:
                 batcher(engine.black_tile())
@@ -103,8 +113,32 @@ class Engines:
             batcher.close()
             engine.close()
 
+    def _require_device(self) -> None:
+        """Raise DeviceLost, and have the process end, when no further run can succeed."""
+        try:
+            self._memory.check()
+        except DeviceLost as failure:
+            self._end(failure)
+            raise
+
     def _end(self, failure: DeviceLost) -> None:
         with self._lock:
             is_news, self._failure = not self._failure, failure
         if is_news:
             self._lost(failure)
+
+
+class _Watched(Session):
+    """A session that no batcher runs: after a run that failed it looks whether the device is lost."""
+
+    def __init__(self, require_device: Callable[[], None], model: bytes, **how: Any) -> None:
+        super().__init__(model, **how)
+        self._require_device = require_device
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], outputs: list[str] | None = None) -> Tensors:
+        """The same; raises DeviceLost too."""
+        try:
+            return super().run(feeds, outputs)
+        except Exception:
+            self._require_device()
+            raise

@@ -17,12 +17,12 @@ def boxes(*rows: tuple[float, float, float, float], scores: list[float] | None =
 
 
 def merge(
-    found: Boxes, cut: list[bool] | None = None, windows: list[Tile] | None = None, iou_max: float = 0.5
+    found: Boxes, cut: list[bool] | None = None, windows: list[Tile] | None = None, iou_max: float = 0.5, **how: bool
 ) -> Boxes:
     """Merged boxes of one tile, or of `windows`, whole unless `cut` says otherwise."""
     seen = windows or [Tile(0, 0, 640, 640)] * len(found)
     borders = np.array(cut if cut is not None else [False] * len(found), bool)
-    return tiling.merge(found, borders, tiling.windows_of(seen), iou_max=iou_max)
+    return tiling.merge(found, borders, tiling.windows_of(seen), iou_max=iou_max, **how)
 
 
 @given(st.integers(1, 9000), st.integers(1, 5000), st.sampled_from([(640, 96), (320, 64), (64, 16)]))
@@ -95,6 +95,11 @@ def test_an_object_of_any_size_is_found_once(x: int, y: int, wide: int, high: in
     assert np.abs(merged.xyxy[0] - target).max() <= 6
 
 
+def to_picture(part: Boxes, tile: Tile, **of_picture: int) -> tuple[Boxes, NDArray[np.bool_]]:
+    """The boxes of one tile alone."""
+    return tiling.each_to_picture([part], [tile], **of_picture)[0]
+
+
 def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_px: int) -> Boxes:
     found, cut, tiles = [], [], []
     for tile in tiling.plan(width, height, tile_px=640, overlap_px=overlap_px):
@@ -102,7 +107,7 @@ def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_p
         seen = np.clip((target - origin) / np.float32(tile.shrink), 0, 640)
         if (seen[2:] - seen[:2] > 1).all():
             part = boxes(tuple(seen.tolist()), scores=[0.5 + 0.4 * (tile.x % 7) / 7])
-            moved, border = tiling.to_picture(part, tile, width=width, height=height, overlap_px=overlap_px)
+            moved, border = to_picture(part, tile, width=width, height=height, overlap_px=overlap_px)
             found.append(moved)
             cut.append(border)
             tiles.extend([tile] * len(moved))
@@ -112,29 +117,25 @@ def merged_parts(target: NDArray[np.float32], width: int, height: int, overlap_p
 def test_a_small_box_at_an_inner_border_is_left_to_the_neighbour_that_sees_it_whole() -> None:
     tile = Tile(0, 0, 640, 640)
     at_border, inside, large = (620, 100, 640, 120), (300, 300, 320, 320), (500, 200, 640, 400)
-    moved, cut = tiling.to_picture(boxes(at_border, inside, large), tile, width=3840, height=2160, overlap_px=96)
+    moved, cut = to_picture(boxes(at_border, inside, large), tile, width=3840, height=2160, overlap_px=96)
     np.testing.assert_array_equal(moved.xyxy, [inside, large])
     assert cut.tolist() == [False, True]
 
 
 def test_a_small_box_at_the_border_of_the_picture_stays() -> None:
-    moved, cut = tiling.to_picture(
-        boxes((620, 100, 640, 120)), Tile(0, 0, 640, 640), width=640, height=640, overlap_px=96
-    )
+    moved, cut = to_picture(boxes((620, 100, 640, 120)), Tile(0, 0, 640, 640), width=640, height=640, overlap_px=96)
     assert len(moved) == 1
     assert not cut.any()
 
 
 def test_the_pass_over_the_whole_picture_adds_no_small_objects() -> None:
     tile = Tile(0, 0, 3840, 2160, shrink=6.0)
-    moved, _ = tiling.to_picture(
-        boxes((10, 10, 20, 20), (10, 10, 40, 30)), tile, width=3840, height=2160, overlap_px=96
-    )
+    moved, _ = to_picture(boxes((10, 10, 20, 20), (10, 10, 40, 30)), tile, width=3840, height=2160, overlap_px=96)
     np.testing.assert_array_equal(moved.xyxy, [[60, 60, 240, 180]])
 
 
 def test_a_box_past_the_border_of_the_picture_is_clipped_and_one_outside_dropped() -> None:
-    moved, cut = tiling.to_picture(
+    moved, cut = to_picture(
         boxes((-5, -5, 10, 10), (50, 50, 60, 60)), Tile(0, 0, 40, 40), width=40, height=40, overlap_px=8
     )
     np.testing.assert_array_equal(moved.xyxy, [[0, 0, 10, 10]])
@@ -161,6 +162,15 @@ def test_a_cut_box_gives_way_to_the_whole_one_even_with_a_better_score() -> None
 
 
 LEFT, RIGHT, WHOLE = Tile(0, 0, 640, 640), Tile(544, 0, 640, 640), Tile(0, 0, 1184, 640, shrink=1.85)
+
+
+def test_final_boxes_of_one_tile_stay_however_much_they_overlap_but_not_those_of_two() -> None:
+    """Two objects one before the other, seen by both tiles."""
+    near, far = (560, 100, 620, 160), (565, 100, 625, 160)
+    found = boxes(near, far, near, far, scores=[0.9, 0.8, 0.7, 0.6])
+    windows = [LEFT, LEFT, RIGHT, RIGHT]
+    np.testing.assert_array_equal(merge(found, windows=windows, is_each_final=True).xyxy, [near, far])
+    np.testing.assert_array_equal(merge(found, windows=windows).xyxy, [near])
 
 
 def test_a_small_whole_object_inside_a_large_cut_one_takes_nothing_away() -> None:
@@ -229,7 +239,7 @@ def test_tiles_moved_together_give_what_each_gives_alone() -> None:
     settings = {"width": 1500, "height": 900, "overlap_px": 96}
     assert len(parts) == len(tiles) == 7
     for (moved, cut), part, tile in zip(tiling.each_to_picture(parts, tiles, **settings), parts, tiles, strict=True):
-        alone, alone_cut = tiling.to_picture(part, tile, **settings)
+        alone, alone_cut = to_picture(part, tile, **settings)
         assert np.array_equal(moved.xyxy, alone.xyxy)
         assert np.array_equal(moved.scores, alone.scores)
         assert np.array_equal(moved.labels, alone.labels)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from inference_core.cpu import cpu_name
 from inference_core.errors import SettingsError
+from inference_core.settings import Settings
+from inference_http.known_times import known_tile_s
 from tier_planner.measurements import Calibration, Measurement, Point, write_measurement
 from tier_planner.records import Machine
 
@@ -34,8 +36,10 @@ MEASURED_S = 0.6
 """The median of ten tiles."""
 
 
-def measurement(*points: Point, cpu: str = "", written_at: str = "2026-11-26T10:00:00+00:00") -> Measurement:
-    machine = Machine(cpu or cpu_name(), 2, None, None, "Linux", {})
+def measurement(
+    *points: Point, cpu: str = "", gpu: str | None = None, written_at: str = "2026-11-26T10:00:00+00:00"
+) -> Measurement:
+    machine = Machine(cpu or cpu_name(), 2, None, None, "Linux", {}, gpu)
     calibration = Calibration("none", 1.0, 0.0)
     return Measurement(written_at, "", "made up for tests", "none", machine, calibration, points)
 
@@ -79,6 +83,19 @@ def test_of_two_records_the_newer_one_is_right(records: Path, service_of: Servic
 def test_what_was_measured_elsewhere_says_nothing(records: Path, service_of: ServiceOf, elsewhere: Measurement) -> None:
     write_measurement(records / "elsewhere.json", elsewhere)
     assert 0 < service_of(threads=1, records=records).tile_s[KIND] < MEASURED_S
+
+
+@pytest.mark.parametrize(
+    ("gpu", "is_here"),
+    [("NVIDIA A10, 580.95.05", True), ("NVIDIA A10", True), ("NVIDIA A10G, 580.95.05", False), (None, False)],
+)
+def test_what_was_measured_on_a_gpu_is_known_on_such_a_gpu(
+    records: Path, service_of: ServiceOf, gpu: str | None, is_here: bool
+) -> None:
+    write_measurement(records / "gpu.json", measurement(replace(POINT, device="cuda", threads=7), gpu=gpu))
+    settings = Settings(records=records)
+    tile_s = known_tile_s(service_of().registry, settings, device="cuda", threads=1, gpu="NVIDIA A10")
+    assert (tile_s[KIND] == pytest.approx(MEASURED_S)) is is_here
 
 
 def test_a_delay_that_is_injected_does_not_hide_what_the_warm_up_saw(records: Path, service_of: ServiceOf) -> None:
