@@ -15,7 +15,7 @@ from tier_planner.measurements import read_measurement
 from tests.conftest import PROJECT
 
 SCRIPT = PROJECT / "vm-gpu" / "bench.py"
-SMALL = {"--batches": "2,1", "--window-s": "0.1", "--load-s": "1", "--boards": "1", "--pictures": "1"}
+SMALL = {"--batches": "2,1", "--window-s": "0.1", "--load-s": "1", "--boards": "1", "--pictures": "2"}
 END_S = 300
 """Far beyond any run here: a test that takes this long has hung."""
 MEASURED = ("facts", "loop", "pipeline", "service", "equality", "accuracy", "cpu")
@@ -75,7 +75,7 @@ def test_the_rows_hold_what_was_measured(record: Bench) -> None:
     assert [row.answered for row in record.rows("service")] == [row.arrivals for row in record.rows("service")]
     assert record.rows("service")[0].rate_per_s == 5
     assert {row.within for row in record.rows("equality")} == {True}
-    assert record.rows("equality")[0].found > 0
+    assert any(row.found for row in record.rows("equality")), "what finds nothing proves no equality"
     assert record.rows("accuracy")[0].map_50 > 0.5
     nodes = {row.name: row.value for row in record.rows("facts")}["nodes.board-defects-n"]
     assert nodes.startswith("CPUExecutionProvider ")
