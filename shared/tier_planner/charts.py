@@ -10,6 +10,8 @@ LEFT, RIGHT, TOP, BOTTOM = 64.0, 225.0, 18.0, 48.0
 """Room around the plot; on the right stand the names of the lines."""
 LABEL_APART = 17.0
 LABEL_WIDTH = 46.0
+LETTER_WIDTH = 6.6
+"""Of a label, about: the font is the reader's."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,25 @@ def _line(x: Axis, y: Axis, line: Line, number: int) -> str:
             f'<circle cx="{across:.1f}" cy="{up:.1f}" r="3.2"><title>{escape(note)}</title></circle>'
             for (across, up), note in zip(places, notes, strict=True)
         ]
-    for (across, up), words in zip(places, line.labels, strict=False):
+    parts += _labels(x, list(zip(places, line.labels, strict=False)))
+    return "".join([*parts, "</g>"])
+
+
+def _labels(x: Axis, labels: Sequence[tuple[tuple[float, float], str]]) -> list[str]:
+    """Words below their points, the last point first; those that would lie on others are left to the title."""
+    parts: list[str] = []
+    taken: list[tuple[float, float, float]] = []
+    for (across, up), words in reversed(labels):
         left = across > x.end - LABEL_WIDTH  # no room between the plot and the names
         anchor, aside = ("end", -8) if left else ("start", 7)
+        width = LETTER_WIDTH * len(words)
+        start = across + aside - (width if left else 0)
+        if any(start < end and begin < start + width and abs(up - other) < LABEL_APART for begin, end, other in taken):
+            continue
+        taken.append((start, start + width, up))
         place = f'x="{across + aside:.1f}" y="{up + 15:.1f}" text-anchor="{anchor}"'
         parts.append(f'<text class="label" {place}>{escape(words)}</text>')
-    return "".join([*parts, "</g>"])
+    return parts
 
 
 def _names(x: Axis, y: Axis, lines: Sequence[Line]) -> list[str]:
