@@ -6,6 +6,7 @@ stopped early, 2 could not run, 3 not judged.
 """
 
 import logging
+import signal
 import sys
 from argparse import Namespace
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
 
-from gevent import Timeout, event, pool, sleep, spawn  # type: ignore[import-untyped]
+from gevent import Timeout, event, pool, signal_handler, sleep, spawn  # type: ignore[import-untyped]
 from locust import FastHttpUser, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -195,6 +196,12 @@ def show_progress(environment: Environment, **_: object) -> None:
         spawn(_count_answers, OpenLoadUser.load)
 
 
+def end_on_interrupt(environment: Environment, **_: object) -> None:
+    """Ctrl-C ends the run as an event; a KeyboardInterrupt is lost where it meets a callback that swallows errors."""
+    if environment.runner:
+        signal_handler(signal.SIGINT, environment.runner.quit)
+
+
 def _count_answers(load: Load) -> None:
     console = standard_console()
     while not load.complete:
@@ -241,6 +248,7 @@ def _listen() -> None:
     hooks: Any = events  # Locust's hooks carry no annotations
     hooks.init_command_line_parser.add_listener(add_options)
     hooks.init.add_listener(prepare)
+    hooks.test_start.add_listener(end_on_interrupt)
     hooks.test_start.add_listener(show_progress)
     hooks.test_stop.add_listener(conclude)
     hooks.quitting.add_listener(set_exit_status)
