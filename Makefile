@@ -81,12 +81,13 @@ train: $(READY) ## make the models again (a minute for the tables; PyTorch and o
 	$(BIN)/python -m training.tabular
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo "The detector needs PyTorch: $(BIN)/pip install torch"; exit 1; }
 	$(BIN)/python -m training.detector.train --variant $(VARIANT) --device $(DEVICE) --minutes $(MINUTES) --out build/$(DETECTOR)
-	$(BIN)/python -m training.detector.export --checkpoint build/$(DETECTOR)/checkpoint.pt --out shared/models/$(DETECTOR)
+	$(BIN)/python -m training.detector.export --checkpoint build/$(DETECTOR)/checkpoint.pt --out shared/models/$(DETECTOR) --weights $(WEIGHTS)
 	$(BIN)/python -m training.evaluate --model $(DETECTOR) --boards 20 --write
 VARIANT := n
 DEVICE := cpu
 MINUTES := 75
 DETECTOR = board-defects-$(VARIANT)
+WEIGHTS = $(if $(filter n,$(VARIANT)),float32,float16)
 
 evaluate: $(READY) ## measure the detectors' accuracy again and write it into their model.toml
 	$(BIN)/python -m training.evaluate --boards 20 --write
