@@ -89,6 +89,8 @@ class GpuSettings:
     """How long a tile may wait for others to fill its batch while the GPU has nothing to do."""
     gpu_tiles_max: int = 1024
     """Tiles of one model that may wait for the GPU; further callers are held."""
+    gpu_processes: bool = True
+    """Read pictures in processes of their own, one a slot, instead of threads; not where the GPU decodes."""
     gpu_decode: bool = False
     """Decode JPEGs on the GPU too (needs nvidia-nvimgcodec)."""
 

@@ -16,6 +16,8 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Shrink = Callable[[Pixels, float], Pixels]
 """Pixels and how many of them become one on a side -> fewer pixels, each the mean of the area it covers."""
+Empty = Callable[[tuple[int, ...], type[np.uint8]], Pixels]
+"""`np.empty`, or what makes an array elsewhere."""
 
 PADDING = 114
 """Grey level outside the picture, the letterbox colour of the YOLO family."""
@@ -85,12 +87,13 @@ def _starts(length: int, tile_px: int, overlap_px: int) -> list[int]:
 
 
 def batches(
-    pixels: Pixels, tiles: list[Tile], *, tile_px: int, size: int, shrink: Shrink
+    pixels: Pixels, tiles: list[Tile], *, tile_px: int, size: int, shrink: Shrink, empty: Empty = np.empty
 ) -> Iterator[tuple[list[Tile], Pixels]]:
     """The tiles cut out of `pixels` uint8 [H, W, C], `size` at a time as uint8 [n, tile_px, tile_px, C]; `shrink`
-    resamples the one over the whole picture. The array is the same memory each time: use it before asking for the next.
+    resamples the one over the whole picture. The array, made by `empty`, is the same each time: use it before asking
+    for the next.
     """
-    buffer = np.full((min(size, len(tiles)), tile_px, tile_px, pixels.shape[2]), PADDING, np.uint8)
+    buffer = empty((min(size, len(tiles)), tile_px, tile_px, pixels.shape[2]), np.uint8)
     for first in range(0, len(tiles), size):
         group = tiles[first : first + size]
         for slot, tile in enumerate(group):

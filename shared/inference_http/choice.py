@@ -11,10 +11,10 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from inference_core.detection import tiles_in
 from inference_core.errors import AccuracyUnmet, DeadlineUnmet
 from inference_core.manifest import Accuracy, ImageInput, Manifest
 from inference_core.registry import Pipeline
+from inference_core.tiled import tiles_in
 
 from inference_http.calls import Timings
 from inference_http.forecast import Forecast, Kind

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import Any
 
-from inference_core.detection import check_scale, tiles_in
 from inference_core.images import check
 from inference_core.manifest import ImageInput, Manifest
 from inference_core.registry import Pipeline
+from inference_core.tiled import check_scale, tiles_in
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 

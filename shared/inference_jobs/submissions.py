@@ -3,11 +3,11 @@
 from urllib.parse import parse_qs
 
 from inference_core.compression import inflate, known_encoding
-from inference_core.detection import check_scale
 from inference_core.errors import InvalidRequest
 from inference_core.images import check as check_picture
 from inference_core.registry import Pipeline
 from inference_core.settings import Settings
+from inference_core.tiled import check_scale
 from inference_http.body import Bodies
 from inference_http.choice import require_accuracy
 from inference_http.edge import CALL, Call

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from inference_core.detection import as_tensor
 from inference_core.errors import ManifestError
 from inference_core.heads import candidates, output_names, packed
 from inference_core.manifest import DetectionOutput, ImageInput
 from inference_core.session import Session, TensorSpec
+from inference_core.tiled import as_tensor
 from numpy.typing import NDArray
 
 from intake import trial_run

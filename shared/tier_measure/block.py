@@ -11,12 +11,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from inference_core.detection import SCALE_MIN, DetectionPipeline
+from inference_core.detection import DetectionPipeline
 from inference_core.errors import InferenceError, StartupError
 from inference_core.manifest import TABULAR_TASKS, Manifest, read_manifest
 from inference_core.registry import Pipeline
 from inference_core.session import Provider, Session
 from inference_core.tabular import TabularPipeline
+from inference_core.tiled import SCALE_MIN
 
 STATUS = Path("/proc/self/status")
 _UNBOUNDED = 1 << 40

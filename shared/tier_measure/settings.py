@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference_core.detection import SCALE_MIN
 from inference_core.manifest import TABULAR_TASKS, Manifest
 from inference_core.registry import read_manifests
+from inference_core.tiled import SCALE_MIN
 
 from tier_measure.errors import MeasureError
 

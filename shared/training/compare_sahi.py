@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 from inference_core import images
-from inference_core.detection import DetectionPipeline, Wanted, as_tensor
+from inference_core.detection import DetectionPipeline
 from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
 from inference_core.session import Session, runtime_version
+from inference_core.tiled import Wanted, as_tensor
 from inference_core.tiling import PADDING, Boxes, suppress
 from numpy.typing import NDArray
 from PIL import Image

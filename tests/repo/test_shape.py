@@ -28,6 +28,8 @@ ENVIRONMENT_READERS = {
     "loadtest/trial.py",
     "shared/tiers/__main__.py",
     "infra/__main__.py",
+    # It hands its own on to the processes that it starts.
+    "vm-gpu/gpu_api/pictures.py",
     # ONNX Runtime's telemetry switch must be set before its import.
     "shared/inference_core/session.py",
 }

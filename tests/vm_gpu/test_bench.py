@@ -66,7 +66,7 @@ def test_the_rows_hold_what_was_measured(record: Bench) -> None:
     assert all(row.images_per_s > 0 and row.runs >= 5 for row in record.rows("loop"))
     assert [(row.way, row.scale) for row in record.rows("pipeline")] == [
         *[("jpeg", 1.0), ("jpeg", 1.0), ("jpeg", 1.0), ("bmp", 1.0), ("jpeg", 0.5), ("jpeg", 0.5)],
-        *[("single", 1.0), ("single", 1.0), ("alone", 1.0)],
+        *[("single", 1.0), ("single", 1.0), ("alone", 1.0), ("threads", 1.0)],
     ]
     for row in record.rows("pipeline"):
         assert {"decode", "infer"} <= set(row.stages_ms)

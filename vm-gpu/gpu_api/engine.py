@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from inference_core import heads
 from inference_core.bound import BoundRun, batch_shapes
-from inference_core.detection import DetectionPipeline, black_tiles
+from inference_core.detection import DetectionPipeline
 from inference_core.device import CudaMemory, HostMemory, Memory
 from inference_core.errors import ManifestError, ProviderError
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.providers import GpuPlan
 from inference_core.session import Provider, Session, cuda_version
 from inference_core.settings import GpuSettings
+from inference_core.tiled import black_tiles
 from numpy.typing import NDArray
 
 from gpu_api.batcher import Runs

@@ -17,11 +17,13 @@ from inference_core.providers import GpuPlan
 from inference_core.registry import Builder, Pipeline, TensorPipeline
 from inference_core.session import Provider, Session, Tensors, cuda_version
 from inference_core.settings import GpuSettings, Settings
+from inference_core.tiled import TiledDetection
 from numpy.typing import NDArray
 
 from gpu_api.batcher import Batcher
 from gpu_api.engine import Engine, open_engine
 from gpu_api.jpeg import JpegDecoder
+from gpu_api.pictures import PictureProcesses
 
 _FRESH_S = 20.0
 """A batch that ended so lately is proof enough that the device answers."""
@@ -39,6 +41,8 @@ class Engines:
         self.settings = settings
         self.by_name: dict[str, tuple[Engine, Batcher]] = {}
         self._decode: images.Decode = images.decode
+        self.processes: PictureProcesses | None = None
+        """Who reads the pictures; None: whoever asks for a prediction."""
         self._memory: Memory = HostMemory()
         self._lost = lost
         self._failure: DeviceLost | None = None
@@ -61,6 +65,8 @@ class Engines:
             if provider != "cuda":
                 raise SettingsError("INFERENCE_GPU_DECODE=1 needs a GPU; a CPU stand-in has none.")
             self._decode = JpegDecoder(self.settings.gpu_device)
+        elif self.settings.gpu_processes:
+            self.processes = PictureProcesses(settings.slots)
 
         def detection(manifest: Manifest) -> Pipeline:
             return self._pipeline(open_engine(manifest, self.settings, provider, threads), settings)
@@ -76,8 +82,15 @@ class Engines:
         gpu = self.settings
         batcher = Batcher(engine.runs, wait_ms=gpu.gpu_wait_ms, tiles_max=gpu.gpu_tiles_max, lost=self._end)
         self.by_name[engine.manifest.name] = engine, batcher
-        limits = {"pixels_max": settings.pixels_max, "side_max": settings.image_side_max}
-        pipeline = DetectionPipeline(engine.manifest, engine.session, run=batcher, decode=self._decode, **limits)
+        pipeline = DetectionPipeline(
+            engine.manifest,
+            engine.session,
+            pixels_max=settings.pixels_max,
+            side_max=settings.image_side_max,
+            run=batcher,
+            decode=self._decode,
+            predict=self.processes.predict if self.processes else TiledDetection.predict,
+        )
         pipeline.warm()
         pipeline.tile_s = engine.tile_s()
         return pipeline
@@ -112,6 +125,8 @@ class Engines:
         for engine, batcher in self.by_name.values():
             batcher.close()
             engine.close()
+        if self.processes:
+            self.processes.close()
 
     def _require_device(self) -> None:
         """Raise DeviceLost, and have the process end, when no further run can succeed."""

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import onnx
 from inference_core.cpu import usable_cores
-from inference_core.detection import black_tiles
 from inference_core.manifest import DetectionOutput, ImageInput
 from inference_core.session import Session
+from inference_core.tiled import black_tiles
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 

@@ -48,9 +48,14 @@ def service_of(settings: Settings, environ: Mapping[str, str]) -> Service:
         _LOG.warning("CPU stand-in: %s Every reply says so; its figures say nothing about a GPU.", error)
         return _service(replace(settings, threads=settings.threads or usable_cores()), gpu, "cpu")
     if not environ.get("INFERENCE_SLOTS", "").strip():
-        # Decoding is what the CPU does here: as many pictures at once as there are cores keep the GPU fed.
-        settings = replace(settings, slots=usable_cores())
+        # Decoding is what the CPU does here: a picture a core, and one more whose tiles are with the GPU meanwhile.
+        settings = replace(settings, slots=cuda_slots())
     return _service(settings, gpu, "cuda")
+
+
+def cuda_slots() -> int:
+    """Pictures at the same time on CUDA, unless the settings say otherwise."""
+    return 2 * usable_cores()
 
 
 def _service(settings: Settings, gpu: GpuSettings, provider: Provider) -> Service:

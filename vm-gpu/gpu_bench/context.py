@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from gpu_api.main import cuda_slots
 from inference_core.cpu import usable_cores
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.registry import read_manifests
@@ -77,7 +78,7 @@ class Context:
     @property
     def callers(self) -> int:
         """How many ask at the same time, where many do: as many as the tier has slots for by itself."""
-        return max(2, self.cores)
+        return cuda_slots()
 
     def fits(self, need_s: float, what: str) -> bool:
         """Whether `need_s` more seconds are left; where not, `what` is noted as left out."""

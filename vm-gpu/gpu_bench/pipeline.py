@@ -1,14 +1,13 @@
 """Section `pipeline`: pictures to boxes through the tier's own code, many callers at once, inside one process."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.util import find_spec
 from itertools import count
 from threading import Lock
-from time import perf_counter, process_time, sleep
+from time import perf_counter, sleep
 
 from inference_core.manifest import Manifest
 from inference_core.results import Prediction
@@ -19,7 +18,6 @@ from gpu_bench.context import FLOAT32, Context, NotHere, is_primary, parts, plai
 from gpu_bench.rows import PipelineRow
 from gpu_bench.tier import Tier, alone_pipeline, gpu_settings, opened_tier, tile_count
 
-Predict = Callable[[bytes], Prediction]
 OPEN_S = 4.0
 """What opening and warming a model may take besides its rows."""
 WARM_SHARE = 0.25
@@ -58,6 +56,8 @@ def run(context: Context) -> None:
         if plain_variant(manifest) == UNBATCHED and precision_of(manifest) == FLOAT32:
             with context.attempt(f"{manifest.name} unbatched"):
                 _unbatched(context, manifest, bodies["jpeg"])
+            with context.attempt(f"{manifest.name} in threads"):
+                _in_threads(context, manifest, bodies["jpeg"])
 
 
 def run_gpu_decode(context: Context) -> None:
@@ -75,7 +75,7 @@ def run_gpu_decode(context: Context) -> None:
 def _rows(context: Context, tier: Tier, bodies: Mapping[str, Sequence[bytes]]) -> None:
     many = context.callers
     # In the order of importance: what the time does not suffice for is left out from the end.
-    wanted = [("jpeg", many, 1.0), ("jpeg", 1, 1.0), ("jpeg", 2 * many, 1.0), ("bmp", many, 1.0)]
+    wanted = [("jpeg", many, 1.0), ("jpeg", 1, 1.0), ("jpeg", many // 2, 1.0), ("bmp", many, 1.0)]
     wanted += [("jpeg", 1, 0.5), ("jpeg", many, 0.5)]
     for way, callers, scale in wanted if is_primary(tier.pipeline.manifest) else wanted[:FEW]:
         _add(context, tier, way, bodies[way], callers=callers, scale=scale)
@@ -92,14 +92,21 @@ def _unbatched(context: Context, manifest: Manifest, bodies: Sequence[bytes]) ->
     _add(context, plain, "alone", bodies, callers=context.callers)
 
 
+def _in_threads(context: Context, manifest: Manifest, bodies: Sequence[bytes]) -> None:
+    """Pictures read by threads of the process that feeds the GPU, in the place of processes of their own."""
+    if context.fits(OPEN_S + context.plan.window_s, f"{manifest.name} in threads"):
+        with opened_tier(manifest, context, replace(gpu_settings(context), gpu_processes=False)) as tier:
+            _add(context, tier, "threads", bodies, callers=context.callers)
+
+
 def _add(context: Context, tier: Tier, way: str, bodies: Sequence[bytes], *, callers: int, scale: float = 1.0) -> None:
     what = f"{tier.pipeline.manifest.name} {way}, {callers} callers, scale {scale:g}"
     if context.fits(context.plan.window_s * (1 + WARM_SHARE), what):
-        tally = tallied(partial(tier.pipeline.predict, scale=scale), bodies, callers, context)
+        tally = tallied(tier, scale, bodies, callers, context)
         context.add(_row(context, tier, tally, way, scale=scale, callers=callers))
 
 
-def tallied(predict: Predict, bodies: Sequence[bytes], callers: int, context: Context) -> Tally:
+def tallied(tier: Tier, scale: float, bodies: Sequence[bytes], callers: int, context: Context) -> Tally:
     """`callers` threads, each asking again as soon as it was answered, for the window of the plan."""
     window_s = context.plan.window_s
     tally, lock, turns = Tally(), Lock(), count()
@@ -110,7 +117,7 @@ def tallied(predict: Predict, bodies: Sequence[bytes], callers: int, context: Co
         """Pictures that this caller finished inside the window; one that straddles a border counts by its share."""
         done = 0.0
         while (started := perf_counter()) < closes:
-            prediction = predict(bodies[next(turns) % len(bodies)])
+            prediction = tier.pipeline.predict(bodies[next(turns) % len(bodies)], scale=scale)
             ended = perf_counter()
             done += max(0.0, min(ended, closes) - max(started, opens)) / (ended - started)
             if started >= opens or ended >= closes:
@@ -119,14 +126,14 @@ def tallied(predict: Predict, bodies: Sequence[bytes], callers: int, context: Co
         return done
 
     with ThreadPoolExecutor(callers) as pool:
-        before_s, started = process_time(), perf_counter()
+        before_s, started = tier.cpu_s(), perf_counter()
         futures = [pool.submit(call) for _ in range(callers)]
         if context.cuda:
             sleep(window_s * (WARM_SHARE + BUSY_SHARE))
             busy = gpu.Question("utilization.gpu").number("utilization.gpu")
             tally.gpu_busy = None if busy is None else busy / 100
         done = sum(future.result() for future in futures)
-        tally.cores_busy = (process_time() - before_s) / (perf_counter() - started)
+        tally.cores_busy = (tier.cpu_s() - before_s) / (perf_counter() - started)
     tally.pictures_per_s = done / window_s
     return tally
 

@@ -60,8 +60,9 @@ class PipelineRow(Row):
     variant: str
     precision: str
     way: str
-    """`jpeg`; `bmp`, the same pictures with nothing to decompress; `gpu-jpeg`, decoded on the GPU; JPEG with one tile a
-    run: `single` through the tier, `alone` with a plain session."""
+    """`jpeg`; `bmp`, the same pictures with nothing to decompress; `gpu-jpeg`, decoded on the GPU; `threads`, JPEG read
+    without processes of their own; JPEG with one tile a run: `single` through the tier, `alone` with a plain session.
+    """
     scale: float
     batch: int
     """Largest number of tiles in one run."""
@@ -75,7 +76,7 @@ class PipelineRow(Row):
     pictures_per_s: float
     tiles_per_s: float
     cores_busy: float
-    """Processor seconds of this process a second."""
+    """Processor seconds a second, of this process and of those that read pictures for it."""
     gpu_busy: float | None
     """Share of the time in which a kernel ran, as the driver says it (a busy GPU need not be a full one)."""
     latencies_ms: Numbers

@@ -2,19 +2,23 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
 
 import numpy as np
 from gpu_api.engines import Engines
 from inference_core import images, tiling
-from inference_core.detection import DetectionPipeline, as_tensor
+from inference_core.detection import DetectionPipeline
 from inference_core.errors import DeviceLost
 from inference_core.manifest import Manifest
 from inference_core.session import Provider, Session
 from inference_core.settings import GpuSettings, Settings, read_as
+from inference_core.tiled import as_tensor
 from numpy.typing import NDArray
 
 from gpu_bench.context import Context, parts
@@ -29,6 +33,12 @@ class Tier:
     """Tiles of one run at most."""
     engine: str
     """What the model got of what the tier can do, as its log says it."""
+    pids: tuple[int, ...] = ()
+    """The processes that read pictures for it."""
+
+    def cpu_s(self) -> float:
+        """Processor seconds so far, of this process and of those."""
+        return process_time() + sum(map(_cpu_s, self.pids))
 
 
 @contextmanager
@@ -37,13 +47,20 @@ def opened_tier(manifest: Manifest, context: Context, settings: GpuSettings | No
     those of the environment, as the service reads them.
     """
     engines = Engines(settings or gpu_settings(context), lost=_lost)
-    pipeline = engines.builders(Settings(), context.plan.provider, {})["detection"](manifest)
+    pipeline = engines.builders(Settings(slots=context.callers), context.plan.provider, {})["detection"](manifest)
     assert isinstance(pipeline, DetectionPipeline)
     try:
         engine, _ = engines.by_name[manifest.name]
-        yield Tier(pipeline, engine.runs.batch_max, json.dumps(engine.describe()))
+        pids = tuple(engines.processes.pids) if engines.processes else ()
+        yield Tier(pipeline, engine.runs.batch_max, json.dumps(engine.describe()), pids)
     finally:
         engines.close()
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor seconds of another process: utime and stime of proc(5), the 12th and 13th field after its name."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def gpu_settings(context: Context) -> GpuSettings:

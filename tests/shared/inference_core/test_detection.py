@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inference_core.detection import DetectionPipeline, Wanted, as_tensor, tiles_in
+from inference_core.detection import DetectionPipeline
 from inference_core.errors import InvalidRequest, ManifestError, Stopped, TooLarge
 from inference_core.manifest import ImageInput, read_manifest
 from inference_core.session import Session
+from inference_core.tiled import Wanted, as_tensor, tiles_in
 from numpy.typing import NDArray
 
 from tests.models import detection_model, squares_picture, tabular_model

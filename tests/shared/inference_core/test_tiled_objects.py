@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inference_core.detection import DetectionPipeline, Run
+from inference_core.detection import DetectionPipeline
 from inference_core.manifest import DetectionOutput, ImageInput, Manifest, read_manifest
 from inference_core.session import Session
+from inference_core.tiled import Run
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -1,0 +1,327 @@
+"""Pictures read by processes of their own: the same answers, errors and progress as in threads, and none lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu_api.pictures import PictureProcesses
+from inference_core.detection import DetectionPipeline
+from inference_core.errors import (
+    DeviceLost,
+    InferenceError,
+    InvalidRequest,
+    OutOfMemory,
+    Overloaded,
+    StartupError,
+    Stopped,
+    TooLarge,
+    UnreadableImage,
+    UnsupportedMedia,
+)
+from inference_core.manifest import ImageInput, Manifest, read_manifest
+from inference_core.session import Session
+from inference_core.tiled import Run, Wanted
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.models import TILE_PX, detection_model, encoded, squares_picture
+
+PICTURE = squares_picture(160, 112, [(0, 0), (96, 48), (48, 64)])
+NOISE = encoded(Image.fromarray(np.random.default_rng(3).integers(0, 256, (800, 1200), np.uint8)), "JPEG")
+PIXELS_MAX = 1_000_000
+WAIT_S = 30
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return read_manifest(detection_model(tmp_path_factory.mktemp("models")))
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[PictureProcesses]:
+    opened = PictureProcesses(2)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def session(manifest: Manifest) -> Session:
+    return Session(manifest.model_bytes, threads=1)
+
+
+@pytest.fixture
+def direct(manifest: Manifest, session: Session) -> DetectionPipeline:
+    return DetectionPipeline(manifest, session, pixels_max=PIXELS_MAX)
+
+
+@pytest.fixture
+def pooled(manifest: Manifest, session: Session, processes: PictureProcesses) -> DetectionPipeline:
+    return through(processes, manifest, session)
+
+
+def through(
+    processes: PictureProcesses, manifest: Manifest, session: Session, run: Run | None = None
+) -> DetectionPipeline:
+    return DetectionPipeline(manifest, session, pixels_max=PIXELS_MAX, run=run, predict=processes.predict)
+
+
+class Interrupted:
+    """A run that does something before it answers."""
+
+    def __init__(self, session: Session, act: Any) -> None:
+        self._session, self._act = session, act
+
+    def __call__(self, tiles: NDArray[Any], _wanted: Wanted) -> NDArray[np.float32]:
+        """Act once, then run."""
+        act, self._act = self._act, None
+        if act:
+            act()
+        output: NDArray[np.float32] = self._session.run({"images": tiles})[0]
+        return output
+
+
+def squares_of_colour(folder: Path) -> Manifest:
+    """The tiny detector as if its graph took colours as floats."""
+    manifest = read_manifest(detection_model(folder))
+    assert isinstance(manifest.input, ImageInput)
+    return replace(manifest, input=replace(manifest.input, colour="rgb", dtype="float32", scale=1 / 255))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def killed(processes: PictureProcesses, number: int) -> None:
+    """End all processes by a signal, and wait until they are gone."""
+    for pid in filter(is_alive, processes.pids):
+        os.kill(pid, number)
+    ends = time.monotonic() + WAIT_S
+    while any(map(is_alive, processes.pids)):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("size", [(30, 20), (64, 64), (160, 112), (400, 200)])
+def test_the_answer_is_that_of_threads(
+    direct: DetectionPipeline, pooled: DetectionPipeline, size: tuple[int, int], scale: float
+) -> None:
+    body = squares_picture(*size, [(x, y) for x in range(0, size[0] - 16, 48) for y in range(0, size[1] - 16, 48)])
+    answer = pooled.predict(body, scale=scale)
+    assert answer.fields == direct.predict(body, scale=scale).fields
+    assert set(answer.timings_ms) == {"decode", "preprocess", "infer", "postprocess"}
+
+
+def test_tiles_that_the_graph_takes_as_floats_of_colours_are_the_same_too(
+    tmp_path: Path, processes: PictureProcesses
+) -> None:
+    manifest = squares_of_colour(tmp_path)
+    session = Session(manifest.model_bytes, threads=1)
+
+    def run(tiles: NDArray[Any], _wanted: Wanted) -> NDArray[np.float32]:
+        assert tiles.dtype == np.float32
+        assert tiles.shape[1:] == (3, TILE_PX, TILE_PX)
+        output: NDArray[np.float32] = session.run({"images": (tiles[:, :1] * 255).round().astype(np.uint8)})[0]
+        return output
+
+    alone = DetectionPipeline(manifest, session, pixels_max=PIXELS_MAX, run=run)
+    answer = through(processes, manifest, session, run).predict(PICTURE).fields
+    assert len(answer["detections"]) == 3
+    assert answer == alone.predict(PICTURE).fields
+
+
+def test_a_process_that_knows_one_model_is_told_of_the_next(tmp_path: Path, processes: PictureProcesses) -> None:
+    for name in ("squares-n", "squares-l"):
+        manifest = read_manifest(detection_model(tmp_path, name))
+        pipeline = through(processes, manifest, Session(manifest.model_bytes, threads=1))
+        for _ in range(3):
+            assert pipeline.predict(PICTURE).fields["model"] == name
+
+
+@pytest.mark.parametrize(
+    ("body", "scale", "kind"),
+    [
+        (b"no picture", 1.0, UnsupportedMedia),
+        (b"", 1.0, UnsupportedMedia),
+        (NOISE[:-400], 1.0, UnreadableImage),
+        (squares_picture(2000, 1000, []), 1.0, TooLarge),
+        (PICTURE, 0.01, InvalidRequest),
+    ],
+)
+def test_a_refusal_is_that_of_threads(
+    direct: DetectionPipeline, pooled: DetectionPipeline, body: bytes, scale: float, kind: type[InferenceError]
+) -> None:
+    with pytest.raises(kind) as wanted:
+        direct.predict(body, scale=scale)
+    with pytest.raises(kind) as found:
+        pooled.predict(body, scale=scale)
+    assert found.value.detail == wanted.value.detail
+    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
+
+
+def test_the_watch_is_told_the_same_progress(direct: DetectionPipeline, pooled: DetectionPipeline) -> None:
+    body = squares_picture(400, 200, [(0, 0)])
+    told: dict[DetectionPipeline, list[tuple[int, int]]] = {direct: [], pooled: []}
+    for pipeline, steps in told.items():
+        pipeline.predict(body, watch=partial(note, steps))
+    assert told[direct] == told[pooled]
+    assert len(told[direct]) > 3, "several batches, or nothing is shown"
+
+
+def note(steps: list[tuple[int, int]], done: int, of: int) -> None:
+    steps.append((done, of))
+
+
+@pytest.mark.parametrize("after", [0, 4])
+def test_a_watch_that_ends_the_work_leaves_the_process_good(pooled: DetectionPipeline, after: int) -> None:
+    def watch(done: int, _of: int) -> None:
+        if done >= after:
+            raise Stopped
+
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            pooled.predict(squares_picture(400, 200, [(0, 0)]), watch=watch)
+    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
+
+
+def test_a_run_that_fails_fails_its_picture_alone(
+    manifest: Manifest, session: Session, processes: PictureProcesses
+) -> None:
+    def lost() -> None:
+        raise DeviceLost("The GPU failed.")
+
+    pipeline = through(processes, manifest, session, Interrupted(session, lost))
+    with pytest.raises(DeviceLost, match=r"The GPU failed\."):
+        pipeline.predict(PICTURE)
+    assert len(pipeline.predict(PICTURE).fields["detections"]) == 3
+
+
+def test_more_callers_than_processes_each_get_their_own_answer(
+    direct: DetectionPipeline, pooled: DetectionPipeline
+) -> None:
+    bodies = [squares_picture(64 + 16 * number, 64, [(16 * number, 16)]) for number in range(12)]
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        answers = list(pool.map(lambda body: pooled.predict(body).fields, bodies))
+    assert answers == [direct.predict(body).fields for body in bodies]
+
+
+def test_a_process_that_ended_between_two_pictures_is_replaced_and_nobody_notices(
+    pooled: DetectionPipeline, processes: PictureProcesses, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(processes.pids)
+    killed(processes, signal.SIGKILL)
+    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
+    assert "ended with status -9 and is replaced" in caplog.text
+    assert set(processes.pids) - before
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [(signal.SIGKILL, OutOfMemory, "memory is short"), (signal.SIGSEGV, UnreadableImage, "status -11")],
+)
+def test_a_picture_whose_process_ends_is_refused_and_the_next_one_answered(
+    manifest: Manifest,
+    session: Session,
+    processes: PictureProcesses,
+    number: signal.Signals,
+    kind: type[InferenceError],
+    words: str,
+) -> None:
+    pipeline = through(processes, manifest, session, Interrupted(session, lambda: killed(processes, number)))
+    with pytest.raises(kind, match=words):
+        pipeline.predict(PICTURE)
+    for _ in range(2):
+        assert len(pipeline.predict(PICTURE).fields["detections"]) == 3
+
+
+def test_where_no_process_can_be_started_any_more_pictures_are_refused_until_one_can(
+    pooled: DetectionPipeline, processes: PictureProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(processes, signal.SIGKILL)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/bin/false")
+        for _ in range(3):
+            with pytest.raises(OutOfMemory, match="can be started"):
+                pooled.predict(PICTURE)
+    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
+
+
+def test_a_service_whose_processes_do_not_start_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(StartupError, match="do not start"):
+        PictureProcesses(2)
+
+
+def test_once_closed_pictures_are_refused_and_no_process_is_started(manifest: Manifest, session: Session) -> None:
+    processes = PictureProcesses(1)
+    pipeline = through(processes, manifest, session)
+    pipeline.predict(PICTURE)
+    processes.close()
+    with pytest.raises(Overloaded, match="stopping"):
+        pipeline.predict(PICTURE)
+    assert not any(map(is_alive, processes.pids))
+
+
+def test_signals_to_the_whole_service_leave_it_time_to_finish(
+    pooled: DetectionPipeline, processes: PictureProcesses
+) -> None:
+    before = processes.pids
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
+    assert processes.pids == before
+
+
+def test_they_end_with_their_service_even_when_that_is_killed() -> None:
+    program = (
+        "import time; from gpu_api.pictures import PictureProcesses; "
+        "print(*PictureProcesses(2).pids, flush=True); time.sleep(60)"
+    )
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout
+        pids = service.stdout.readline().split()
+        assert len(pids) == 2
+        service.kill()
+    ends = time.monotonic() + WAIT_S
+    while any(is_alive(int(pid)) for pid in pids):
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_they_hold_no_runtime_and_no_server(pooled: DetectionPipeline, processes: PictureProcesses) -> None:
+    pooled.predict(PICTURE)
+    alive = [Path(f"/proc/{pid}/maps").read_text() for pid in processes.pids if is_alive(pid)]
+    assert alive
+    for mapped in alive:
+        assert "PIL" in mapped
+        assert not [name for name in ("onnxruntime", "pydantic_core", "orjson") if name in mapped]
+
+
+def test_most_of_the_work_on_a_picture_is_not_the_services_own(
+    direct: DetectionPipeline, pooled: DetectionPipeline
+) -> None:
+    """What its one interpreter need not do; a tenth on a real model's 4K picture."""
+
+    def own_s(pipeline: DetectionPipeline) -> float:
+        pipeline.predict(NOISE, scale=0.05)
+        before = time.process_time()
+        for _ in range(20):
+            pipeline.predict(NOISE, scale=0.05)
+        return time.process_time() - before
+
+    assert own_s(pooled) < 0.5 * own_s(direct)

@@ -1,0 +1,60 @@
+"""What the service and a process that reads its pictures say to each other. Whoever has spoken waits for the answer."""
+
+from dataclasses import dataclass
+
+from inference_core.manifest import DetectionOutput, ImageInput
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """To the process: a model that pictures may be for."""
+
+    name: str
+    variant: str
+    input: ImageInput
+    output: DetectionOutput
+    pixels_max: int
+    side_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """To the process: the first `size` bytes of the memory are a picture."""
+
+    model: str
+    size: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From the process, once: it takes pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """From the process: the memory holds tiles to run; `done` of the picture's `of` tiles were run before."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    done: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """To the process: the memory holds what the run of its tiles gave, float32."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """To the process, in the place of outputs: nobody wants this picture's answer any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From the process: what it raised on this picture."""
+
+    error: Exception
