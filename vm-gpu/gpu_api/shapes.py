@@ -3,7 +3,7 @@
 Exporters compute the grid of cells and the targets of Reshape from the input's shape, with the number of tiles in it.
 ONNX Runtime runs such arithmetic on the CPU, in every run. Here values that do not depend on the number of tiles become
 constant, and a Reshape that does gets -1 for the one entry that follows from how much data there is. An Expand, Resize
-or Tile by the number of tiles stays as it is: Ultralytics' exports and ours have none.
+or Tile by the number of tiles stays as it is.
 
 Nothing is rewritten that does not answer as before. Only what follows a shape can change, so the graph is cut there:
 what lies before runs once, what follows runs before and after, on the same values, with several numbers of tiles.
