@@ -32,6 +32,8 @@ Tensors = list[Any]
 
 _LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+)")
 """StringNormalizer's complaint. It asks for en_US.UTF-8 unless the model says otherwise; slim images have none."""
+LOG_SILENT, LOG_INFO = 4, 1
+"""Severities from which on ONNX Runtime writes to stderr, past Python."""
 _GRAPH_KEY, _NO_GRAPH = "gpu_graph_id", "-1"
 _DTYPES = {"uint8": np.uint8, "float": np.float32, "float16": np.float16}
 
@@ -71,7 +73,8 @@ class Session:
     """One ONNX model, ready to run. Safe to call from several threads; on a GPU they take turns."""
 
     def __init__(self, model: bytes, *, threads: int, provider: Provider = "cpu", plan: GpuPlan | None = None,
-                 data_folder: Path | None = None, hidden: Sequence[str] = ()) -> None:  # fmt: skip
+                 data_folder: Path | None = None, hidden: Sequence[str] = (),
+                 log_severity: int = LOG_SILENT) -> None:  # fmt: skip
         """Open `model` with `threads` intra-op threads; the files of its external weights lie in `data_folder`. `plan`
         says how it uses the GPU. `hidden` outputs are ours, not the model's: they can be asked for by name but do not
         stand in `outputs`.
@@ -83,6 +86,7 @@ class Session:
         self.provider = provider
         self.plan = (plan or GpuPlan()) if provider == "cuda" else None
         options = _options(threads)
+        options.log_severity_level = log_severity
         if data_folder:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data_folder))
         self._session = _open(model, options, self.plan)
@@ -150,7 +154,6 @@ def _options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
     # A spinning thread burns CPU that is billed (Functions, Container Apps) or shared with the other tiers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

@@ -77,8 +77,9 @@ def test_the_rows_hold_what_was_measured(record: Bench) -> None:
     assert {row.within for row in record.rows("equality")} == {True}
     assert any(row.found for row in record.rows("equality")), "what finds nothing proves no equality"
     assert record.rows("accuracy")[0].map_50 > 0.5
-    nodes = {row.name: row.value for row in record.rows("facts")}["nodes.board-defects-n"]
-    assert nodes.startswith("CPUExecutionProvider ")
+    facts = {row.name: row.value for row in record.rows("facts")}
+    assert facts["nodes.board-defects-n"].startswith("CPUExecutionProvider ")
+    assert facts["graphs.board-defects-n"].startswith("not here")
 
 
 def test_the_planner_can_read_the_run_as_a_measurement(record: Bench, ran: tuple[Path, str]) -> None:

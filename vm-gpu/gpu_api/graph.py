@@ -1,8 +1,6 @@
 """A detection graph rewritten, as it is loaded, for the device that runs it.
 
-1. What depends on the picture's sides alone becomes constant. Exporters compute the grid of cells from the input's
-   shape; ONNX Runtime leaves such arithmetic on the CPU, with copies to the GPU in each run, which also rule CUDA
-   graphs out.
+1. Arithmetic on shapes is taken out (`shapes.py`): ONNX Runtime leaves it on the CPU, in every run.
 2. A further output: the best cells of each tile as boxes. 24 KB a tile leave the GPU instead of 336 KB (6 labels, 640
    px), and the host searches nothing.
 
@@ -16,89 +14,47 @@ from typing import Any
 
 import numpy as np
 import onnx
-from inference_core.cpu import usable_cores
 from inference_core.manifest import DetectionOutput, ImageInput
-from inference_core.session import Session
-from inference_core.tiled import black_tiles
+from inference_core.tiled import as_tensor
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from gpu_api.shapes import without_shapes
 
 OUTPUT = "tiers_candidates"
 """The added output: float32 [N, K, 6], layout `candidates` of the manifest."""
 CANDIDATES = 1000
 """K at most; the CPU tiers let as many cells of a tile enter suppression."""
-_BY_DATA = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
-"""Operators whose output's shape may depend on values: two runs that agree prove nothing then."""
-_CONSTANT_BYTES_MAX = 1 << 22
-
-Arrays = dict[str, NDArray[Any]]
+_COUNTS = (1, 2, 3)
+"""Numbers of tiles that a rewritten graph is tried with, where it takes any."""
 
 
 def lean_graph(model: bytes, image: ImageInput, output: DetectionOutput, data_folder: Path | None = None) -> bytes:
     """`model`, whose output has the layout `yolov8`, with `OUTPUT` beside its own outputs; external weights stay
-    in `data_folder`. Runs it once or twice on the CPU. Raises what ONNX Runtime raises for a model that does not run.
+    in `data_folder`. Runs it on the CPU, on three tiles where it takes any number. Raises what ONNX Runtime raises for
+    a model that does not run.
     """
     proto = onnx.load_from_string(model)
-    _fix_sides(proto.graph, image)
-    shape_values, cells = _shape_values(proto, image, output.name, data_folder)
-    _make_constant(proto.graph, shape_values)
-    _add_candidates(proto.graph, output, cells)
-    rewritten: bytes = proto.SerializeToString()
+    fixed = _fix_sides(proto.graph, image)
+    counts = (fixed,) if fixed else _COUNTS
+    lean, answers = without_shapes(proto, {image.name: _noise(image, counts[-1])}, counts, data_folder)
+    _add_candidates(lean.graph, output, cells=answers[output.name].shape[2])
+    rewritten: bytes = lean.SerializeToString()
     return rewritten
 
 
-def _fix_sides(graph: onnx.GraphProto, image: ImageInput) -> None:
+def _fix_sides(graph: onnx.GraphProto, image: ImageInput) -> int:
+    """Set the sides of the pictures; returns the number of tiles where that is fixed too, or 0."""
     dims = next(value for value in graph.input if value.name == image.name).type.tensor_type.shape.dim
     for axis, side in zip((2, 3) if image.layout == "nchw" else (1, 2), image.graph_px, strict=True):
         dims[axis].dim_value = side
+    return int(dims[0].dim_value)
 
 
-def _shape_values(
-    proto: onnx.ModelProto, image: ImageInput, output: str, data_folder: Path | None
-) -> tuple[Arrays, int]:
-    """All values that follow from the shape of the input and are the same for every batch, by name; and how many
-    cells the output has.
-    """
-    names = _derived(proto.graph)
-    probe = onnx.ModelProto()
-    probe.CopyFrom(proto)
-    known = {value.name for value in probe.graph.output}
-    probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in known)
-    session = Session(probe.SerializeToString(), threads=usable_cores(), data_folder=data_folder)
-    spec = next(spec for spec in session.inputs if spec.name == image.name)
-    counts = [spec.shape[0]] if isinstance(spec.shape[0], int) else [1, 2]
-    runs = [session.run({image.name: black_tiles(image, count)}, [output, *names]) for count in counts]
-    values = {
-        name: first
-        for name, first, last in zip(names, runs[0][1:], runs[-1][1:], strict=True)
-        if np.array_equal(first, last) and first.nbytes <= _CONSTANT_BYTES_MAX
-    }
-    return values, runs[0][0].shape[2]
-
-
-def _derived(graph: onnx.GraphProto) -> list[str]:
-    """Names of the values computed from shapes and constants alone."""
-    if any(node.op_type in _BY_DATA for node in graph.node):
-        return []
-    constant = {value.name for value in graph.initializer} | {""}
-    derived: list[str] = []
-    for node in graph.node:
-        inputs = set(node.input)
-        if inputs <= constant and node.op_type != "Shape":
-            constant |= set(node.output)
-        elif node.op_type == "Shape" or inputs <= constant | set(derived):
-            derived += [name for name in node.output if name]
-    return derived
-
-
-def _make_constant(graph: onnx.GraphProto, values: Arrays) -> None:
-    kept = [node for node in graph.node if not set(node.output) <= set(values)]
-    del graph.node[:]
-    graph.node.extend(kept)
-    wanted = {name for node in kept for name in node.input} | {value.name for value in graph.output}
-    computed = {name for node in kept for name in node.output}
-    for name in sorted((wanted & set(values)) - computed):
-        graph.initializer.append(numpy_helper.from_array(values[name], name))
+def _noise(image: ImageInput, count: int) -> NDArray[Any]:
+    """Tiles of which no two look alike, nor two parts of one."""
+    side, channels = image.tile_px, 1 if image.colour == "grey" else 3
+    return as_tensor(np.random.default_rng(0).integers(0, 256, (count, side, side, channels), np.uint8), image)
 
 
 def _add_candidates(graph: onnx.GraphProto, output: DetectionOutput, cells: int) -> None:

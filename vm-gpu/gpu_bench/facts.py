@@ -12,6 +12,7 @@ from tier_planner.tables import SHOWN_MAX
 from gpu_bench import gpu
 from gpu_bench.bare import BareLoop, nodes_by_provider
 from gpu_bench.context import Context, is_primary
+from gpu_bench.replay import replayed
 from gpu_bench.rows import FactRow
 from gpu_bench.tier import gpu_settings, real_tiles
 
@@ -29,7 +30,7 @@ GPU_FACTS = (
     "pcie.link.width.current",
 )
 OPTIONS = ("use_tf32", "cudnn_conv_algo_search", "prefer_nhwc", "enable_cuda_graph", "gpu_mem_limit")
-MODEL_S = 2.0
+MODEL_S = 4.0
 
 
 def run(context: Context) -> None:
@@ -67,6 +68,7 @@ def _of_model(context: Context, manifest: Manifest, body: bytes) -> Iterator[tup
     nodes = nodes_by_provider(manifest.model_bytes, context.plan.provider, tiles)
     yield f"nodes.{manifest.name}", ", ".join(f"{name} {count}" for name, count in sorted(nodes.items()))
     yield f"bytes.{manifest.name}", str(len(manifest.model_bytes))
+    yield f"graphs.{manifest.name}", replayed(manifest, context.plan.provider, gpu_settings(context))
     if context.cuda and manifest == context.models()[0]:
         options = BareLoop(manifest.model_bytes, "cuda", gpu_settings(context)).provider_options()
         for name in OPTIONS:
