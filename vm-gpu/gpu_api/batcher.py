@@ -1,7 +1,7 @@
 """Tiles of different requests share the runs of one model.
 
-A batch leaves when it is full, or when the GPU has nothing to do and the oldest tile has waited long enough: while the
-GPU computes, gathering more costs nobody anything. Half of each batch is the oldest request's, the other half is dealt
+A batch leaves when it is full, or when the GPU has nothing to do and the oldest tile has waited long enough. While the
+GPU computes, gathering more costs nobody anything, but for the copy, for which the next leaves when it is nearly full. Half of each batch is the oldest request's, the other half is dealt
 evenly: a small one rides in the next batch however many tiles a large one brought, and yet requests end one after the
 other. (Dealt evenly alone, all that wait would end at the same moment, and the GPU would then wait for all of them to
 decode their next pictures.) A batch that fails is run again request by request: only the one at fault fails.
@@ -27,6 +27,10 @@ _LOOK_S = 0.05
 """How often a caller that waits looks whether its answer is still wanted."""
 _THREADS = 2
 """One batch is copied while another computes."""
+_NEARLY_FULL = 0.75
+"""Of a batch, from which it is copied while another computes: where it waited until it was full or the other had ended,
+the device would often have nothing to do for as long as the copy takes, which is up to half a batch's time.
+"""
 
 
 class Runs(Protocol):
@@ -179,9 +183,9 @@ class Batcher:
             return parts
 
     def _is_due(self) -> bool:
-        if self._tiles >= self._runs.batch_max:
-            return True
-        return bool(self._tiles) and not self._running and (self._is_closed or self._due_s() == 0)
+        if self._running:
+            return self._tiles >= _NEARLY_FULL * self._runs.batch_max
+        return self._tiles >= self._runs.batch_max or (bool(self._tiles) and (self._is_closed or self._due_s() == 0))
 
     def _due_s(self) -> float | None:
         """Seconds until the oldest tile has waited long enough; None while that does not matter."""
