@@ -34,11 +34,18 @@ class Evidence:
         """The measurements, the last one first."""
         return sorted(self.measurements, key=lambda measurement: measurement.written_at, reverse=True)
 
+    def is_stale(self, measured: "Point | Candidate") -> bool:
+        """Whether the model's file is another now than the one that was measured; False where either is not known."""
+        return measured.sha256 is not None and self.hashes.get(measured.model, measured.sha256) != measured.sha256
+
     def accuracy(self, point: Point) -> tuple[float | None, str]:
-        """The newest accuracy of that model, scale and precision, whatever machine it was measured on; its metric."""
+        """The newest accuracy of that model, scale and precision, whatever machine it was measured on; its metric.
+
+        That of another file says nothing of this one.
+        """
         for measurement in self.newest():
             for other in measurement.points:
-                if other.accuracy and key_of(other) == key_of(point):
+                if other.accuracy and key_of(other) == key_of(point) and not self.is_stale(other):
                     return other.accuracy.value, other.accuracy.metric
         return None, ""
 

@@ -121,7 +121,9 @@ def _concession(side: str, asked: Requirement, plan: Plan) -> str:
     bound, accuracy = time_words(asked.bound_ms), f"{asked.accuracy_min:g}" if asked.accuracy_min is not None else ""
     match side:
         case "accuracy":
-            return f"at {plan.candidate.accuracy or 0:.3g} instead of {accuracy}, {what} meets {bound}"
+            reached = plan.candidate.accuracy
+            there = "an unknown accuracy" if reached is None else f"{reached:.3g}"
+            return f"at {there} instead of {accuracy}, {what} meets {bound}"
         case "latency":
             keeps = f"keeps {accuracy}" if accuracy else "answers"
             return f"at {time_words(plan.p95_ms)} instead of {bound}, {what} {keeps}"
@@ -147,9 +149,11 @@ def _cautions(
         cautions.append(f"At the slow end of the interval it {slow}, {asked}.{_surer(fitting)}")
     if plan.candidate.evidence == CLAIMED:
         cautions.append(f"Its time was {plan.candidate.why}.")
-    model, measured = plan.candidate.model, plan.candidate.sha256
-    if measured and evidence.hashes.get(model, measured) != measured:
-        cautions.append(f"{model} is another file than the one that was measured: `tiers measure {model}` again.")
+    if evidence.is_stale(plan.candidate):
+        model, unsure = plan.candidate.model, "its times are an estimate"
+        unsure += ", its accuracy is unknown" if plan.candidate.accuracy is None else ""
+        other = f"{model} is another file than the one that was measured"
+        cautions.append(f"{other}: {unsure} until `tiers measure {model}`.")
     if old := [f"{row.name} ({row.seen})" for row in rows if row.is_old(today)]:
         cautions.append(f"Old prices: {', '.join(old)}. `tiers prices refresh` reads them again.")
     if requirement.region and (other := sorted({row.region for row in rows} - {requirement.region})):

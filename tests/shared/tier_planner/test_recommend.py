@@ -86,18 +86,6 @@ def test_of_errors_less_is_better_and_no_least_is_taken() -> None:
         decided(replace(ASKED, model="prices", accuracy_min=2.5), evidence=evidence)
 
 
-def test_a_model_whose_file_is_another_than_the_measured_one_is_named() -> None:
-    points = [replace(point, sha256="a" * 64) for point in boards().points]
-    for file, is_said in (("", False), ("a" * 64, False), ("b" * 64, True)):
-        known = {"boards-m": file} if file else {}
-        found = decided(ASKED, evidence=Evidence((measurement(points),), hashes=known))
-        assert found.chosen
-        assert found.chosen.plan
-        assert found.chosen.plan.candidate.model == "boards-m"
-        said = "boards-m is another file than the one that was measured: `tiers measure boards-m` again."
-        assert (said in found.cautions) == is_said
-
-
 def test_what_a_less_managed_option_would_save_is_said() -> None:
     found = decided(replace(ASKED, accuracy_min=0.9, bound_ms=1000))
     assert found.chosen
