@@ -152,8 +152,8 @@ def _cautions(
     if evidence.is_stale(plan.candidate):
         model, unsure = plan.candidate.model, "its times are an estimate"
         unsure += ", its accuracy is unknown" if plan.candidate.accuracy is None else ""
-        other = f"{model} is another file than the one that was measured"
-        cautions.append(f"{other}: {unsure} until `tiers measure {model}`.")
+        what = f"{model} is another file than the one that was measured"
+        cautions.append(f"{what}: {unsure} until `tiers measure {model}`.")
     if old := [f"{row.name} ({row.seen})" for row in rows if row.is_old(today)]:
         cautions.append(f"Old prices: {', '.join(old)}. `tiers prices refresh` reads them again.")
     if requirement.region and (other := sorted({row.region for row in rows} - {requirement.region})):

@@ -31,6 +31,10 @@ class Ran:
     """Threads of one run, where the tier says so."""
     commit: str
     """Git commit, with `+` where the tree held changes; empty outside a repository."""
+    slots: int | None = None
+    """Answers that it computed at once, where the tier says so; None in records that are older than this field."""
+    cores: int | None = None
+    """Cores that were the tier's own, likewise."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +156,17 @@ def _ran(table: Table) -> Ran:
         model=table.text("model"),
         variant=table.text("variant"),
         scale=table.number("scale", above=0) if table.has("scale") else None,
-        threads=table.integer("threads", low=1) if table.has("threads") else None,
+        threads=_count(table, "threads"),
         commit=table.text("commit"),
+        slots=_count(table, "slots"),
+        cores=_count(table, "cores"),
     )
     table.finish()
     return ran
+
+
+def _count(table: Table, key: str) -> int | None:
+    return table.integer(key, low=1) if table.has(key) else None
 
 
 def machine_from(table: Table) -> Machine:
