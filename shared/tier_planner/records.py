@@ -1,12 +1,12 @@
 """What a measurement wrote: what ran, on what machine, every raw sample, the verdict. One JSON file a measurement."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tier_planner.files import read_json, write_json
 from tier_planner.objectives import TIERS, Objective, objective_from
-from tier_planner.tables import Table, TableError
+from tier_planner.tables import Table
 
 SCHEMA = 1
 """Raised when a reader of the old form would misread the new one."""
@@ -114,21 +114,12 @@ def write_record(path: Path, record: Record) -> None:
     """Write one record whole or not at all; sample times are rounded to 0.01 ms."""
     document = {"schema": SCHEMA, **asdict(record), "samples": _columns(record.samples)}
     document["figures"] = {name: _rounded(value, 4) for name, value in asdict(record.figures).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, document)
 
 
 def read_record(path: Path) -> Record:
     """Read one record. Raises TableError naming the file, the key and the bad value."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed JSON, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
-    return _record(Table(str(path), document))
+    return _record(Table(str(path), read_json(path)))
 
 
 def _record(top: Table) -> Record:
