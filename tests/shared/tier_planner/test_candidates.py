@@ -14,27 +14,13 @@ from tier_planner.recommend import Recommendation, recommend
 from tier_planner.requirement import Requirement
 
 from tests.conftest import PROJECT
-from tests.synthetic import boards, measurement, picture_point
+from tests.synthetic import ASKED, boards, boards_on_gpu, measurement, picture_point
 
 CONFIG = PROJECT / "shared" / "config"
 PRICES = read_prices(CONFIG / "prices.toml")
 HOSTINGS = {hosting.name: hosting for hosting in read_hostings(CONFIG / "hosting.toml", PRICES)}
 THIS, OTHER = "a" * 64, "b" * 64
 ALL_OTHER = {f"boards-{variant}": OTHER for variant in "nsml"}
-ASKED = Requirement(
-    model="boards",
-    accuracy_min=0.85,
-    bound_ms=5000,
-    percentile=95,
-    background=False,
-    rate_per_s=300 / 3600,
-    peak_factor=3,
-    cold_starts=False,
-    vnet=False,
-    region=None,
-    budget_usd=None,
-    body_mib=None,
-)
 
 
 def measured(file: str) -> Measurement:
@@ -61,16 +47,31 @@ def test_times_of_another_file_count_and_its_accuracy_does_not(hashes: Mapping[s
     assert then.accuracy == 0.8
 
 
-def test_the_answer_says_that_its_times_are_an_estimate() -> None:
-    asked = replace(ASKED, accuracy_min=None)
-    said = "another file than the one that was measured: its times are an estimate, its accuracy is unknown until"
-    for hashes, is_said in (({}, False), (dict.fromkeys(ALL_OTHER, THIS), False), (ALL_OTHER, True)):
-        found = decided(asked, hashes)
-        assert found.chosen
-        assert found.chosen.plan
-        model = found.chosen.plan.candidate.model
-        assert (f"{model} is {said} `tiers measure {model}`." in found.cautions) is is_said
-        assert any("another file" in caution for caution in found.cautions) is is_said
+@pytest.mark.parametrize(
+    ("hashes", "named"),
+    [
+        ({}, []),
+        (dict.fromkeys(ALL_OTHER, THIS), []),
+        ({"boards-l": OTHER, "boards-n": OTHER}, ["boards-l", "boards-n"]),
+        (ALL_OTHER, sorted(ALL_OTHER)),
+    ],
+)
+def test_the_answer_names_each_model_whose_times_are_an_estimate(hashes: Mapping[str, str], named: list[str]) -> None:
+    found = decided(replace(ASKED, accuracy_min=None), hashes)
+    unsure = "another file than the one that was measured: its times are an estimate, its accuracy is unknown until"
+    sentences = [f"{model} is {unsure} `tiers measure {model}`." for model in named]
+    assert [caution for caution in found.cautions if "another file" in caution] == sentences
+
+
+def test_a_time_of_another_file_is_named_also_where_the_accuracy_is_of_this_one() -> None:
+    again = measurement([replace(picture_point("n", 1.0, 1), sha256=OTHER)], gpu="a GPU")
+    gpu = boards_on_gpu("Tesla T4, driver 1", 100)
+    older = replace(gpu, points=tuple(replace(point, sha256=THIS) for point in gpu.points))
+    evidence = Evidence((older, again), hashes=ALL_OTHER)
+    asked = replace(ASKED, model="boards-n", accuracy_min=0.8)
+    found = recommend(asked, [HOSTINGS["vm-nc4as-t4"]], evidence, PRICES, date(2026, 11, 26))
+    said = "boards-n is another file than the one that was measured: its times are an estimate until"
+    assert f"{said} `tiers measure boards-n`." in found.cautions
 
 
 def test_an_accuracy_of_another_file_meets_no_demand() -> None:
@@ -83,6 +84,16 @@ def test_an_accuracy_of_another_file_meets_no_demand() -> None:
     assert refused.words == f"the accuracy of n @ 1 {again}"
     (miss,) = [miss for miss in found.misses if miss.side == "accuracy"]
     assert miss.words.startswith("at an unknown accuracy instead of 0.85")
+
+
+def test_a_record_that_names_no_file_is_believed_until_another_names_another_one() -> None:
+    older = boards_on_gpu("Tesla T4, driver 1", 100)
+    for hashes, accuracy in ((dict.fromkeys(ALL_OTHER, THIS), 0.8), (ALL_OTHER, None)):
+        evidence = Evidence((measured(THIS), older), hashes=hashes)
+        (on_gpu,) = [one for one in candidates(HOSTINGS["vm-nc4as-t4"], "boards-n", evidence) if one.scale == 1]
+        assert on_gpu.accuracy == accuracy
+        assert evidence.is_stale(on_gpu) is (accuracy is None)
+    assert not Evidence((older,), hashes=ALL_OTHER).is_stale(on_gpu)
 
 
 def test_a_variant_that_is_as_it_was_measured_can_be_had() -> None:

@@ -21,27 +21,13 @@ from tier_planner.requirement import Claim, Requirement
 from tier_planner.tables import TableError
 
 from tests.conftest import PROJECT
-from tests.synthetic import boards, boards_on_gpu, measurement, picture_point, row_point, rows
+from tests.synthetic import ASKED, boards, boards_on_gpu, measurement, picture_point, row_point, rows
 
 CONFIG = PROJECT / "shared" / "config"
 PRICES = read_prices(CONFIG / "prices.toml")
 HOSTINGS = read_hostings(CONFIG / "hosting.toml", PRICES)
 EVIDENCE = Evidence((boards(), boards_on_gpu("Tesla T4, driver 1", 100), rows()))
 TODAY = date(2026, 11, 26)
-ASKED = Requirement(
-    model="boards",
-    accuracy_min=0.85,
-    bound_ms=5000,
-    percentile=95,
-    background=False,
-    rate_per_s=300 / 3600,
-    peak_factor=3,
-    cold_starts=False,
-    vnet=False,
-    region=None,
-    budget_usd=None,
-    body_mib=None,
-)
 
 
 def decided(asked: Requirement, prices: Prices = PRICES, evidence: Evidence = EVIDENCE) -> Recommendation:
