@@ -42,6 +42,8 @@ def _ran(objective: Objective, facts: TierFacts) -> Ran:
         scale=objective.scale,
         threads=facts.threads,
         commit=git_commit(ROOT),
+        slots=facts.slots,
+        cores=facts.cores,
     )
 
 

@@ -4,7 +4,6 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 from tier_planner.records import Record
 
 from loadtest.breakdown import LAG, REST, StageShare
+from loadtest.figure_style import figure_style
 from loadtest.table import with_unit
 
 # Matplotlib wants real colours: each of these stands for a variable of the page and is replaced in the SVG.
@@ -21,26 +21,7 @@ STAGES = tuple(f"#0c0d{number:02x}" for number in range(7))
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", DATA: "data", BOUND: "bound", REST_COLOUR: "rest"} | {
     colour: f"stage{number}" for number, colour in enumerate(STAGES)
 }
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: the page's font, selectable
-    "font.size": 11,
-    "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "legend.frameon": False,
-}
+STYLE = figure_style(ink=INK, muted=MUTED, line=LINE, size=11)
 PERCENTILES = ((50, "p50_ms", "o"), (95, "p95_ms", "D"), (99, "p99_ms", "s"))
 BEYOND = 1e6
 """Factor that puts a failed arrival outside the plot: the curve ends below 100 %."""

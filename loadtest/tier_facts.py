@@ -1,4 +1,4 @@
-"""What a tier says of itself before it is loaded: what it computes on, how many threads, which variant it serves."""
+"""What a tier says of itself before it is loaded: on what it computes, with what power, which variant it serves."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,11 @@ class TierFacts:
     device: str
     """cpu, cuda, or cpu-stand-in: a CPU in a GPU's place."""
     threads: int | None
+    """Of one run. These are None where the tier does not say them."""
     variant: str
+    slots: int | None = None
+    """Answers that it computes at once."""
+    cores: int | None = None
 
 
 def key_headers(key: str) -> dict[str, str]:
@@ -38,9 +42,13 @@ def ask_tier(host: str, model: str, key: str = "") -> TierFacts:
     device = server.get("hosting")
     if device not in DEVICES:
         raise TierError(f"{host}/v2 says hosting = {device!r}: must be one of {', '.join(DEVICES)}")
-    threads = server.get("threads")
     variant = _document(f"{host}/v1/models/{quote(model)}", key).get("variant")
-    return TierFacts(str(device), threads if isinstance(threads, int) and threads > 0 else None, str(variant or ""))
+    threads, slots, cores = (_count(server.get(name)) for name in ("threads", "slots", "cores"))
+    return TierFacts(str(device), threads, str(variant or ""), slots, cores)
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def fetch(url: str, timeout_s: float, key: str = "") -> bytes:

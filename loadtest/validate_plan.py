@@ -22,7 +22,7 @@ from tier_planner.options import crowded_ms, response_ms
 from tier_planner.predict import candidates
 from tier_planner.prices import read_prices
 from tier_planner.queueing import replayed_ms
-from tier_planner.records import Record, read_record
+from tier_planner.records import Ran, Record, read_record
 from tier_planner.tables import TableError
 
 from loadtest.arrivals import schedule
@@ -98,6 +98,7 @@ def validated(candidate: Candidate, loads: Sequence[float], seconds: float, port
             predicted_ms = response_ms(candidate, rate, 1, PERCENTILE)
             seed, replayed = typical_seed(candidate, rate, seconds, predicted_ms)
             record = _loaded(candidate, rate, seconds, seed, port, models)
+            check_power(candidate, record.ran)
             measured_ms = record.figures.p95_ms
             if measured_ms is None:
                 raise TrialError(f"{candidate.model} at {rate:g}/s: {record.figures.error_share:.0%} had no answer")
@@ -105,8 +106,8 @@ def validated(candidate: Candidate, loads: Sequence[float], seconds: float, port
                 f"{candidate.variant}:{candidate.scale:g}:{candidate.threads}:{candidate.slots}",
                 candidate.model,
                 candidate.scale or 0.0,
-                candidate.threads,
-                candidate.slots,
+                record.ran.threads or candidate.threads,
+                record.ran.slots or candidate.slots,
                 load,
                 rate,
                 record.figures.arrivals,
@@ -117,6 +118,13 @@ def validated(candidate: Candidate, loads: Sequence[float], seconds: float, port
                 record.figures.arrivals - record.figures.answered,
                 record.figures.lag_p99_ms,
             )
+
+
+def check_power(candidate: Candidate, ran: Ran) -> None:
+    """Raises TrialError where the tier says that it ran otherwise than was predicted."""
+    for what, meant, said in (("threads", candidate.threads, ran.threads), ("slots", candidate.slots, ran.slots)):
+        if said not in (None, meant):
+            raise TrialError(f"{candidate.model}: the tier ran with {said} {what}, the prediction is for {meant}")
 
 
 def _loaded(candidate: Candidate, rate_per_s: float, seconds: float, seed: int, port: int, models: Path) -> Record:

@@ -1,9 +1,10 @@
-"""Measurements that nobody made: round figures, so that a test's expectations can be worked out by hand."""
+"""Measurements that nobody made and a requirement, in round figures: a test's results can be worked out by hand."""
 
 from collections.abc import Sequence
 
 from tier_planner.measurements import Accuracy, Calibration, Measurement, Point
 from tier_planner.records import Machine
+from tier_planner.requirement import Requirement
 
 KERNEL = "a made-up kernel"
 ONE_THREAD_MS = {"n": 1_000.0, "s": 4_000.0, "m": 16_000.0, "l": 60_000.0}
@@ -12,6 +13,20 @@ SERIAL = 0.1
 ACCURACY = {"n": 0.80, "s": 0.86, "m": 0.90, "l": 0.92}
 LOST = {1.0: 0.0, 0.5: 0.02, 0.25: 0.20}
 """Accuracy lost at a scale."""
+ASKED = Requirement(
+    model="boards",
+    accuracy_min=0.85,
+    bound_ms=5000,
+    percentile=95,
+    background=False,
+    rate_per_s=300 / 3600,
+    peak_factor=3,
+    cold_starts=False,
+    vnet=False,
+    region=None,
+    budget_usd=None,
+    body_mib=None,
+)
 
 
 def picture_point(

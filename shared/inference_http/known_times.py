@@ -63,6 +63,8 @@ def _is_ours(point: Point, device: str, threads: int) -> bool:
 
 
 def _tile_s(point: Point, manifest: Manifest) -> dict[Kind, float]:
+    if point.sha256 not in (None, manifest.sha256):  # another file, perhaps of another shape: the warm-up saw this one
+        return {}
     if point.scale is None or point.pixels is None or not isinstance(manifest.input, ImageInput):
         return {}
     tiles = max(1, round(point.pixels / manifest.input.tile_px**2))

@@ -7,12 +7,11 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inference_core.errors import InferenceError, StartupError
 from inference_core.manifest import TABULAR_TASKS, ClassificationOutput, DetectionOutput, Manifest, read_manifest
 from inference_core.session import Provider
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from training.scoring import SCORE_MIN, scale_key, score_detections
 from tier_measure.block import open_pipeline
 from tier_measure.errors import MeasureError
 from tier_measure.labelled import read_labelled
+from tier_measure.pipes import answer
 from tier_measure.workload import Row, columns_of, read_rows
 
 ROWS_AT_ONCE = 500
@@ -144,13 +144,7 @@ def _regressed(answers: list[dict[str, Any]], wanted: list[float | str | None], 
 
 def main() -> int:
     """One model at one scale; what does not fit is a sentence on standard error and exit status 2."""
-    try:
-        accuracy = measure_accuracy(AccuracyRequest(**json.load(sys.stdin)))
-    except (InferenceError, StartupError, MeasureError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    json.dump(asdict(accuracy), sys.stdout)
-    return 0
+    return answer(lambda request: measure_accuracy(AccuracyRequest(**request)))
 
 
 if __name__ == "__main__":

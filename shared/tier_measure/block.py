@@ -2,22 +2,22 @@
 while, and says how long each answer took and how much memory it needed. Request and report are JSON on the pipes.
 """
 
-import json
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from inference_core.detection import DetectionPipeline
-from inference_core.errors import InferenceError, StartupError
 from inference_core.manifest import TABULAR_TASKS, Manifest, read_manifest
 from inference_core.registry import Pipeline
 from inference_core.session import Provider, Session
 from inference_core.tabular import TabularPipeline
 from inference_core.tiled import SCALE_MIN
+
+from tier_measure.pipes import answer
 
 STATUS = Path("/proc/self/status")
 _UNBOUNDED = 1 << 40
@@ -144,13 +144,7 @@ def memory_peak_mib() -> float | None:
 
 def main() -> int:
     """One block; a model that cannot answer is a sentence on standard error and exit status 2."""
-    try:
-        report = measure_block(BlockRequest(**json.load(sys.stdin)))
-    except (InferenceError, StartupError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    json.dump(asdict(report), sys.stdout)
-    return 0
+    return answer(lambda request: measure_block(BlockRequest(**request)))
 
 
 if __name__ == "__main__":

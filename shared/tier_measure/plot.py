@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 from tier_planner.measurements import Point
 
+from loadtest.figure_style import figure_style
 from tier_measure.curves import Curve, Picture, accuracy_of, bound_text, label_of
 from tier_measure.labels import Box, Labels
 
@@ -20,26 +20,16 @@ INK, MUTED, LINE, BOUND = "#1f2328", "#656d76", "#e3e6ea", "#b42318"
 SIDE, STEPS = 16, 24
 """What labels keep clear of: a square of so many pixels about each point, so many squares along each line."""
 MARKERS = ("o", "s", "D", "^", "v", "P")
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: selectable, and the same bytes wherever it is drawn
-    "svg.hashsalt": "tiers chart",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": "#afb8c1",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "legend.frameon": False,
-}
+STYLE = figure_style(
+    ink=INK,
+    muted=MUTED,
+    line=LINE,
+    size=10,
+    svg_hashsalt="tiers chart",  # the same records give the same bytes
+    axes_edgecolor="#afb8c1",
+    axes_labelcolor=INK,
+    grid_linewidth=0.8,
+)
 DPI = 160
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tier_planner.hosting import Hosting
 from tier_planner.measurements import Measurement, Point, goodness, quantile
@@ -34,11 +35,29 @@ class Evidence:
         """The measurements, the last one first."""
         return sorted(self.measurements, key=lambda measurement: measurement.written_at, reverse=True)
 
+    def is_stale(self, measured: "Point | Candidate") -> bool:
+        """Whether the model's file is another now than the one that was measured, as far as that is known.
+
+        A record that names no file is older than those that do: where one of these names another, so it is taken to be.
+        """
+        if measured.sha256 is None:
+            return measured.model in self._changed
+        return self.hashes.get(measured.model, measured.sha256) != measured.sha256
+
+    @cached_property
+    def _changed(self) -> frozenset[str]:
+        """Models of which a measurement names another file than the one that is at hand."""
+        named = (point for measurement in self.measurements for point in measurement.points if point.sha256)
+        return frozenset(point.model for point in named if self.is_stale(point))
+
     def accuracy(self, point: Point) -> tuple[float | None, str]:
-        """The newest accuracy of that model, scale and precision, whatever machine it was measured on; its metric."""
+        """The newest accuracy of that model, scale and precision, whatever machine it was measured on; its metric.
+
+        That of another file says nothing of this one.
+        """
         for measurement in self.newest():
             for other in measurement.points:
-                if other.accuracy and key_of(other) == key_of(point):
+                if other.accuracy and key_of(other) == key_of(point) and not self.is_stale(other):
                     return other.accuracy.value, other.accuracy.metric
         return None, ""
 

@@ -39,15 +39,25 @@ def from_cpu(hosting: Hosting, asked: str, evidence: Evidence) -> Iterator[Candi
     """Predicted from the family's reference on a CPU; from another machine only what the reference has not."""
     seen: set[Key] = set()
     references = _references(asked, evidence)
-    for measurement in references:
+    for measurement, known in _fresh_first(asked, references, evidence):
         speed = core_speed(hosting, measurement, references[0])
         if speed is None:
             continue
-        for key, points in grouped(points_of(asked, measurement, "cpu")).items():
+        for key, points in grouped(known).items():
             worst = _worst_contention(measurement, points[0].model)
             if key not in seen and (found := list(_at_each_thread_count(hosting, points, speed, evidence, worst))):
                 seen.add(key)
                 yield from found
+
+
+def _fresh_first(
+    asked: str, references: Sequence[Measurement], evidence: Evidence
+) -> Iterator[tuple[Measurement, list[Point]]]:
+    """Each measurement with its points; those of another file than the model's come after all others."""
+    for is_stale in (False, True):
+        for measurement in references:
+            points = points_of(asked, measurement, "cpu")
+            yield measurement, [point for point in points if evidence.is_stale(point) is is_stale]
 
 
 def _references(asked: str, evidence: Evidence) -> list[Measurement]:

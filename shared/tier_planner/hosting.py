@@ -1,10 +1,10 @@
 """What can be bought: `hosting.toml` read into frozen hostings. An error names the key and the bad value."""
 
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tier_planner.files import read_toml
 from tier_planner.tables import Table, TableError
 
 TIERS = ("client", "function", "container", "container-gpu", "gpu")
@@ -80,12 +80,7 @@ class Hosting:
 
 def read_hostings(path: Path, price_names: Collection[str]) -> tuple[Hosting, ...]:
     """Every hosting in the order of the file. Raises TableError, also for a price that `price_names` has not."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed TOML, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
+    document = read_toml(path)
     kinds, sizes = document.pop("kind", {}), document.pop("hosting", {})
     Table(str(path), document).finish()
     return tuple(_hosting(str(path), name, kinds, values, price_names) for name, values in sizes.items())

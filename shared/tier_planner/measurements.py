@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tier_planner.files import read_json, write_json
 from tier_planner.records import DEVICES, Machine, machine_from
-from tier_planner.tables import Table, TableError
+from tier_planner.tables import Table
 
 SCHEMA = 1
 KIND = "measurement"
@@ -125,10 +126,7 @@ def write_measurement(path: Path, measurement: Measurement) -> None:
     for point in document["points"]:
         point["latencies_ms"] = [round(value, 3) for value in point["latencies_ms"]]
         point["stages_ms"] = {stage: round(value, 3) for stage, value in point["stages_ms"].items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, document)
 
 
 def is_measurement(path: Path) -> bool:
@@ -142,13 +140,7 @@ def is_measurement(path: Path) -> bool:
 
 def read_measurement(path: Path) -> Measurement:
     """Read one measurement. Raises TableError naming the file, the key and the bad value."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed JSON, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
-    return _measurement(Table(str(path), document))
+    return _measurement(Table(str(path), read_json(path)))
 
 
 def _measurement(top: Table) -> Measurement:

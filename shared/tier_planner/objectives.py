@@ -1,9 +1,9 @@
 """The targets: `slo.toml` read into frozen objectives. An error names the key and the bad value."""
 
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tier_planner.files import read_toml
 from tier_planner.tables import Table, TableError
 
 TIERS = ("function", "container", "gpu")
@@ -80,13 +80,7 @@ class Objectives:
 
 def read_objectives(path: Path, *, short: bool = False) -> Objectives:
     """Read `slo.toml`, in its short form where asked. Raises TableError."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed TOML, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
-    top = Table(str(path), document)
+    top = Table(str(path), read_toml(path))
     rules = _rules(top.table("rules"))
     named = top.table("objective")
     top.finish()

@@ -119,7 +119,7 @@ def _platform(hosting: Hosting, requirement: Requirement) -> Rejection | None:
 
 def outcome(candidate: Candidate, requirement: Requirement, evidence: Evidence, prices: Prices) -> Plan | Rejection:
     """The plan of one candidate, or the first check that it fails."""
-    if refused := _walls(candidate, evidence) or _accuracy(candidate, requirement) or _memory(candidate):
+    if refused := _walls(candidate, evidence) or _accuracy(candidate, requirement, evidence) or _memory(candidate):
         return refused
     bound_ms = _bound_ms(candidate, requirement)
     alone_ms = candidate.service_quantile_ms(requirement.percentile)
@@ -152,11 +152,14 @@ def _walls(candidate: Candidate, evidence: Evidence) -> Rejection | None:
     return None
 
 
-def _accuracy(candidate: Candidate, requirement: Requirement) -> Rejection | None:
+def _accuracy(candidate: Candidate, requirement: Requirement, evidence: Evidence) -> Rejection | None:
     if requirement.accuracy_min is None:
         return None
     if candidate.accuracy is None:
         words = f"the accuracy of {candidate.named()} was not measured: give `tiers measure` a labelled set"
+        if evidence.is_stale(candidate):
+            again = f"`tiers measure {candidate.model}` again"
+            words = f"the accuracy of {candidate.named()} was measured with another file of the model: {again}"
         return Rejection("unknown", words)
     if candidate.accuracy < requirement.accuracy_min:
         words = f"{candidate.named()} reaches {candidate.accuracy:.3g} instead of {requirement.accuracy_min:g}"

@@ -13,6 +13,7 @@ from tier_planner.cpu import core_speed, from_cpu
 from tier_planner.hosting import Hosting
 from tier_planner.known import Factors, Known, from_point, grouped, is_asked, own, points_of
 from tier_planner.measurements import Point, quantile
+from tier_planner.records import Ran
 
 QUEUE_STAGE, GPU_STAGE = "queue", "infer"
 
@@ -79,12 +80,20 @@ def _from_records(hosting: Hosting, asked: str, evidence: Evidence) -> Iterator[
         ]
         point = _known_point(asked, evidence, ran.variant, ran.scale)
         if point and times and point.model == ran.model:
-            why = f"load test of {record.written_at[:10]} there, {len(times)} answers; "
-            why += "how many a replica computes at once is not in it: one is assumed"
+            why = f"load test of {record.written_at[:10]} there, {len(times)} answers{_one_at_a_time(ran)}"
             known = Known(point, *evidence.accuracy(point), MEASURED, why)
             threads = min(ran.threads or hosting.threads_max, hosting.threads_max)
             low, high = _sampling(times)
             yield replace(own(hosting, times, threads, known), low=low, high=high)
+
+
+def _one_at_a_time(ran: Ran) -> str:
+    """What is to be said of planning with one answer at a time on a replica."""
+    if ran.slots is None:
+        return "; how many a replica computes at once is not in it: one is assumed"
+    if ran.slots == 1:
+        return ", one at a time on a replica"
+    return f"; {ran.slots} at once on a replica, but what they cost each other is not in it: one is assumed"
 
 
 def _sampling(times_ms: Sequence[float]) -> tuple[float, float]:

@@ -1,12 +1,12 @@
 """What Azure charges: `prices.toml`, one row a meter. A row without source or date is refused, an old one marked."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from tier_planner.tables import Table, TableError
+from tier_planner.files import read_toml
+from tier_planner.tables import Table
 
 OLD_AFTER_DAYS = 180
 UNITS = (
@@ -57,13 +57,7 @@ Prices = Mapping[str, Price]
 
 def read_prices(path: Path) -> dict[str, Price]:
     """Every row by name. Raises TableError naming the row that lacks its price, unit, region, date or source."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed TOML, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
-    top = Table(str(path), document)
+    top = Table(str(path), read_toml(path))
     return {name: _price(name, top.table(name)) for name in top.names()}
 
 

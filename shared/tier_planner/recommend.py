@@ -1,11 +1,11 @@
 """The decision: every hosting judged, the most managed that fits recommended, the cheapest on a tie; with reasons."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from tier_planner.candidates import CLAIMED, Evidence
+from tier_planner.candidates import CLAIMED, Candidate, Evidence
 from tier_planner.cost import rows_of
 from tier_planner.hosting import Hosting
 from tier_planner.known import is_asked
@@ -121,7 +121,9 @@ def _concession(side: str, asked: Requirement, plan: Plan) -> str:
     bound, accuracy = time_words(asked.bound_ms), f"{asked.accuracy_min:g}" if asked.accuracy_min is not None else ""
     match side:
         case "accuracy":
-            return f"at {plan.candidate.accuracy or 0:.3g} instead of {accuracy}, {what} meets {bound}"
+            reached = plan.candidate.accuracy
+            there = "an unknown accuracy" if reached is None else f"{reached:.3g}"
+            return f"at {there} instead of {accuracy}, {what} meets {bound}"
         case "latency":
             keeps = f"keeps {accuracy}" if accuracy else "answers"
             return f"at {time_words(plan.p95_ms)} instead of {bound}, {what} {keeps}"
@@ -147,9 +149,7 @@ def _cautions(
         cautions.append(f"At the slow end of the interval it {slow}, {asked}.{_surer(fitting)}")
     if plan.candidate.evidence == CLAIMED:
         cautions.append(f"Its time was {plan.candidate.why}.")
-    model, measured = plan.candidate.model, plan.candidate.sha256
-    if measured and evidence.hashes.get(model, measured) != measured:
-        cautions.append(f"{model} is another file than the one that was measured: `tiers measure {model}` again.")
+    cautions += _other_files(requirement.model, plan.candidate, evidence)
     if old := [f"{row.name} ({row.seen})" for row in rows if row.is_old(today)]:
         cautions.append(f"Old prices: {', '.join(old)}. `tiers prices refresh` reads them again.")
     if requirement.region and (other := sorted({row.region for row in rows} - {requirement.region})):
@@ -157,6 +157,16 @@ def _cautions(
     if requirement.region and not chosen.hosting.regions:
         cautions.append(f"Whether {requirement.region} has it is not in the catalogue: look before you rely on it.")
     return cautions
+
+
+def _other_files(asked: str, chosen: Candidate, evidence: Evidence) -> Iterator[str]:
+    """A sentence for each model that was measured as another file alone, and for the chosen one where its time was."""
+    points = [point for one in evidence.measurements for point in one.points if is_asked(point, asked)]
+    fresh = {point.model for point in points if not evidence.is_stale(point)}
+    models = {point.model for point in points} - fresh | ({chosen.model} if evidence.is_stale(chosen) else set())
+    for model in sorted(models):
+        unsure = "its times are an estimate" + ("" if model in fresh else ", its accuracy is unknown")
+        yield f"{model} is another file than the one that was measured: {unsure} until `tiers measure {model}`."
 
 
 def _surer(fitting: Sequence[Option]) -> str:

@@ -1,12 +1,12 @@
 """What a measurement wrote: what ran, on what machine, every raw sample, the verdict. One JSON file a measurement."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tier_planner.files import read_json, write_json
 from tier_planner.objectives import TIERS, Objective, objective_from
-from tier_planner.tables import Table, TableError
+from tier_planner.tables import Table
 
 SCHEMA = 1
 """Raised when a reader of the old form would misread the new one."""
@@ -31,6 +31,10 @@ class Ran:
     """Threads of one run, where the tier says so."""
     commit: str
     """Git commit, with `+` where the tree held changes; empty outside a repository."""
+    slots: int | None = None
+    """Answers that it computed at once, where the tier says so; None in records that are older than this field."""
+    cores: int | None = None
+    """Cores that were the tier's own, likewise."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +114,12 @@ def write_record(path: Path, record: Record) -> None:
     """Write one record whole or not at all; sample times are rounded to 0.01 ms."""
     document = {"schema": SCHEMA, **asdict(record), "samples": _columns(record.samples)}
     document["figures"] = {name: _rounded(value, 4) for name, value in asdict(record.figures).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, document)
 
 
 def read_record(path: Path) -> Record:
     """Read one record. Raises TableError naming the file, the key and the bad value."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed JSON, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
-    return _record(Table(str(path), document))
+    return _record(Table(str(path), read_json(path)))
 
 
 def _record(top: Table) -> Record:
@@ -152,11 +147,17 @@ def _ran(table: Table) -> Ran:
         model=table.text("model"),
         variant=table.text("variant"),
         scale=table.number("scale", above=0) if table.has("scale") else None,
-        threads=table.integer("threads", low=1) if table.has("threads") else None,
+        threads=_count(table, "threads"),
         commit=table.text("commit"),
+        slots=_count(table, "slots"),
+        cores=_count(table, "cores"),
     )
     table.finish()
     return ran
+
+
+def _count(table: Table, key: str) -> int | None:
+    return table.integer(key, low=1) if table.has(key) else None
 
 
 def machine_from(table: Table) -> Machine:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from tier_planner.files import write_text
 from tier_planner.prices import Meter, Price, Prices
 from tier_planner.tables import Table
 
@@ -56,9 +57,7 @@ def write_prices(path: Path, prices: Prices) -> None:
     """Write the rows under the comment that the file began with, whole or not at all."""
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
     head = "".join(line for line in old.splitlines(keepends=True)[: _comment_lines(old)])
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(head + "\n" + "\n".join(_row(price) for price in prices.values()), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, head + "\n" + "\n".join(_row(price) for price in prices.values()))
 
 
 def _comment_lines(text: str) -> int:

@@ -2,11 +2,11 @@
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tier_planner.files import read_toml
 from tier_planner.tables import Table, TableError
 
 _TIME = re.compile(r"\s*([\d.]+)\s*(ms|s|min|h)\s*")
@@ -97,7 +97,7 @@ def time_words(time_ms: float) -> str:
 
 def read_requirement(path: Path | None, given: Mapping[str, object]) -> Requirement:
     """The file's keys with those of `given` (flags) over them; either alone will do. Raises TableError."""
-    values = {**_file(path), **{key: value for key, value in given.items() if value is not None}}
+    values = {**(read_toml(path) if path else {}), **{key: value for key, value in given.items() if value is not None}}
     flags = set(given) - {key for key, value in given.items() if value is None}
     for key, other in (("max-latency", "background"), ("background", "max-latency")):
         if key in flags and other not in flags:  # the flag replaces the file's other kind of bound
@@ -106,17 +106,6 @@ def read_requirement(path: Path | None, given: Mapping[str, object]) -> Requirem
     requirement = _requirement(table)
     table.finish()
     return requirement
-
-
-def _file(path: Path | None) -> dict[str, object]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed TOML, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
 
 
 def _requirement(table: Table) -> Requirement:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tomllib
 from argparse import Namespace
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 from tier_planner.azd import azd_text
 from tier_planner.candidates import Evidence
 from tier_planner.curves import break_evens, charted
+from tier_planner.files import read_toml
 from tier_planner.hosting import read_hostings
 from tier_planner.measurements import is_measurement, read_measurement
 from tier_planner.page import page
@@ -108,10 +108,7 @@ def _hashes(models: Path) -> dict[str, str]:
     """What each model.toml states of its file, to which serving holds it. Raises TableError for one that is no TOML."""
     found = {}
     for path in sorted(models.glob("*/model.toml")):
-        try:
-            stated = tomllib.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:  # malformed TOML, or not UTF-8
-            raise TableError(f"{path}: {error}") from error
+        stated = read_toml(path)
         if "sha256" in stated:
             found[path.parent.name] = str(stated["sha256"])
     return found

@@ -14,6 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+POWER = {"threads": 2, "slots": 3, "cores": 6}
+"""What it says of itself."""
+
 
 @dataclass
 class Behaviour:
@@ -73,7 +76,7 @@ def _handler(behaviour: Behaviour) -> type[BaseHTTPRequestHandler]:
             if self.path == "/v2/health/ready":
                 self._reply(200 if behaviour.ready else 503, {})
             elif self.path == "/v2":
-                self._reply(200, {"name": "practice", "hosting": behaviour.hosting, "threads": 2})
+                self._reply(200, {"name": "practice", "hosting": behaviour.hosting, **POWER})
             else:
                 self._reply(200, {"name": self.path.rpartition("/")[2], "variant": "n"})
 

@@ -63,7 +63,7 @@ def test_a_quick_tier_passes(measure: Measure) -> None:
     assert len(record.samples) == 60
     assert all(sample.due_s >= 0 and sample.status == 200 for sample in record.samples)
     assert list(record.samples[0].stages_ms) == ["decode", "infer"]
-    assert (record.ran.variant, record.ran.threads) == ("n", 2)
+    assert (record.ran.variant, record.ran.threads, record.ran.slots, record.ran.cores) == ("n", 2, 3, 6)
     assert record.machine is not None
 
 

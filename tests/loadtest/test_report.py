@@ -21,9 +21,9 @@ from loadtest.tier_facts import TierFacts
 SLO_NOW = read_objectives(SLO)
 
 
-def record_of(tier: str, samples: Sequence[Sample], device: str = "cpu") -> Record:
+def record_of(tier: str, samples: Sequence[Sample], device: str = "cpu", power: Sequence[int] = ()) -> Record:
     objective = SLO_NOW.of_tier(tier)
-    return measured(objective, SLO_NOW.rules, TierFacts(device, 2, "n"), samples, "http://127.0.0.1:1")
+    return measured(objective, SLO_NOW.rules, TierFacts(device, 2, "n", *power), samples, "http://127.0.0.1:1")
 
 
 def samples_of(tier: str, latency_ms: float) -> list[Sample]:
@@ -92,6 +92,12 @@ def test_the_report_says_each_verdict_and_why(tmp_path: Path, records: list[Reco
     assert "status 503 &lt;overloaded&gt;" in text
     assert text.count('<svg role="img"') == 9
     assert not re.search(r"#0[a-d]0[a-d][0-9a-f]{2}", text), "a plot's colour was not replaced by the page's"
+
+
+def test_the_report_says_with_what_power_the_tier_ran_where_it_is_known(tmp_path: Path) -> None:
+    for power, said in (((), ", 2 threads an answer. "), ((3, 6), ", 2 threads an answer, 3 at a time, 6 cores. ")):
+        one = record_of("container", samples_of("container", 50), power=power)
+        assert said in write_report(tmp_path / "report.html", [one]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("error", ["", "no answer within 15 s"])

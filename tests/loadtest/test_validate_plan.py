@@ -10,8 +10,10 @@ from tier_planner.candidates import Evidence
 from tier_planner.measurements import write_measurement
 from tier_planner.options import response_ms
 from tier_planner.predict import candidates
+from tier_planner.records import Ran
 
-from loadtest.validate_plan import chosen, here, main, typical_seed
+from loadtest.processes import TrialError
+from loadtest.validate_plan import check_power, chosen, here, main, typical_seed
 from loadtest.validation import Row, shortcomings
 from tests.synthetic import boards, measurement, picture_point
 from tests.tiers import free_port
@@ -84,6 +86,17 @@ def test_one_setting_from_measurement_to_table(tmp_path: Path, capsys: pytest.Ca
     table = out.with_suffix(".md").read_text()
     assert "| n @ 0.25 | 1 x 1 | 50% |" in table
     assert table in capsys.readouterr().out
+
+
+def test_a_tier_that_ran_otherwise_than_was_predicted_proves_nothing() -> None:
+    (one, *_) = candidates(here(boards()), "boards", Evidence((boards(),)))
+    ran = Ran("container", "this machine", "cpu", one.model, one.variant, one.scale, one.threads, "", one.slots, 2)
+    for same in (ran, replace(ran, slots=None), replace(ran, threads=None)):
+        check_power(one, same)
+    with pytest.raises(TrialError, match=rf"the tier ran with 7 slots, the prediction is for {one.slots}"):
+        check_power(one, replace(ran, slots=7))
+    with pytest.raises(TrialError, match=r"the tier ran with 9 threads"):
+        check_power(one, replace(ran, threads=9))
 
 
 def test_a_setting_that_was_not_measured_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gpu_bench.record import Bench, read_bench
 from gpu_bench.rows import ROWS
+from inference_core.registry import read_manifests
 from tier_planner.measurements import read_measurement
 
 from tests.conftest import PROJECT
@@ -91,6 +92,8 @@ def test_the_planner_can_read_the_run_as_a_measurement(record: Bench, ran: tuple
     assert whole.accuracy is not None
     assert whole.accuracy.count == 1, "measured in this run, not taken from the manifest"
     assert whole.pixels == 640 * 640
+    known = {manifest.name: manifest.sha256 for manifest in read_manifests(PROJECT / "shared" / "models")}
+    assert {point.sha256 for point in measurement.points if point.model == whole.model} == {known[whole.model]}
 
 
 def test_a_record_is_printed_again_without_measuring(ran: tuple[Path, str]) -> None:

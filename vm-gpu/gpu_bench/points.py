@@ -1,6 +1,7 @@
 """The run as a measurement: the same record that `tiers measure` writes, for the planner and the chart."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from inference_core.manifest import Manifest
 from tier_planner.measurements import Accuracy, Measurement, Point
@@ -11,17 +12,16 @@ from gpu_bench.rows import AccuracyRow, PipelineRow, PowerRow
 
 def measurement_of(bench: Bench, manifests: Iterable[Manifest]) -> Measurement | None:
     """Every model at every scale that one caller was measured at, on the device and on the CPU; None where there is
-    none. `manifests` say the accuracies that the run did not measure itself.
+    none. `manifests` say which files were measured, and the accuracies that the run did not measure itself.
     """
     known = {manifest.name: manifest for manifest in manifests}
     measured: dict[str, AccuracyRow] = {row.model: row for row in bench.rows("accuracy")}
-    points = []
-    for row in _alone(bench.rows("pipeline")):
-        throughput = max(_same(bench.rows("pipeline"), row), key=lambda other: other.pictures_per_s)
-        accuracy = _measured(measured, row) or _stated(known.get(row.model), row.scale)
-        points.append(_device_point(bench.device, row, throughput, accuracy))
+    points = [
+        _device_point(row, bench, known.get(row.model), measured.get(row.model))
+        for row in _alone(bench.rows("pipeline"))
+    ]
     on_cpu: list[PowerRow] = [row for row in bench.rows("cpu") if row.work == "jpeg"]
-    points += [_cpu_point(row, _stated(known.get(row.model), row.scale)) for row in on_cpu]
+    points += [_point(row, known.get(row.model), "cpu", row.threads) for row in on_cpu]
     if not points:
         return None
     return Measurement(
@@ -38,7 +38,16 @@ def _same(rows: Sequence[PipelineRow], row: PipelineRow) -> list[PipelineRow]:
     return [other for other in rows if (other.model, other.way, other.scale) == (row.model, row.way, row.scale)]
 
 
-def _device_point(device: str, row: PipelineRow, throughput: PipelineRow, accuracy: Accuracy | None) -> Point:
+def _device_point(row: PipelineRow, bench: Bench, manifest: Manifest | None, measured: AccuracyRow | None) -> Point:
+    """With the throughput of as many callers as gave the most, and the accuracy that the run measured, if it did."""
+    most = max(_same(bench.rows("pipeline"), row), key=lambda other: other.pictures_per_s)
+    point = _point(row, manifest, bench.device, 1)
+    accuracy = _measured(measured) if measured and row.scale == 1.0 else point.accuracy
+    return replace(point, throughput_per_s=most.pictures_per_s, callers=most.callers, accuracy=accuracy)
+
+
+def _point(row: PipelineRow | PowerRow, manifest: Manifest | None, device: str, threads: int) -> Point:
+    """What one caller met; accuracy and file as the manifest states them."""
     return Point(
         model=row.model,
         family=row.family,
@@ -46,27 +55,7 @@ def _device_point(device: str, row: PipelineRow, throughput: PipelineRow, accura
         scale=row.scale,
         device=device,
         precision=row.precision,
-        threads=1,
-        batch=row.batch,
-        pixels=row.tiles * row.tile_px**2,
-        latencies_ms=row.latencies_ms,
-        stages_ms=row.stages_ms,
-        throughput_per_s=throughput.pictures_per_s,
-        callers=throughput.callers,
-        memory_peak_mib=None,
-        accuracy=accuracy,
-    )
-
-
-def _cpu_point(row: PowerRow, accuracy: Accuracy | None) -> Point:
-    return Point(
-        model=row.model,
-        family=row.family,
-        variant=row.variant,
-        scale=row.scale,
-        device="cpu",
-        precision=row.precision,
-        threads=row.threads,
+        threads=threads,
         batch=row.batch,
         pixels=row.tiles * row.tile_px**2,
         latencies_ms=row.latencies_ms,
@@ -74,16 +63,14 @@ def _cpu_point(row: PowerRow, accuracy: Accuracy | None) -> Point:
         throughput_per_s=len(row.latencies_ms) / sum(row.latencies_ms) * 1e3,
         callers=1,
         memory_peak_mib=None,
-        accuracy=accuracy,
+        accuracy=_stated(manifest, row.scale),
+        sha256=manifest.sha256 if manifest else None,
     )
 
 
-def _measured(rows: Mapping[str, AccuracyRow], row: PipelineRow) -> Accuracy | None:
-    found = rows.get(row.model)
-    if found is None or row.scale != 1.0:
-        return None
-    more = {"map_50_95": found.map_50_95}
-    return Accuracy("mAP@0.5", found.map_50, "generated boards, evaluation seeds", found.boards, more)
+def _measured(row: AccuracyRow) -> Accuracy:
+    more = {"map_50_95": row.map_50_95}
+    return Accuracy("mAP@0.5", row.map_50, "generated boards, evaluation seeds", row.boards, more)
 
 
 def _stated(manifest: Manifest | None, scale: float) -> Accuracy | None:

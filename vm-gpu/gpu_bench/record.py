@@ -1,15 +1,15 @@
 """What one run of the benchmark wrote: each section's rows, how the section ended, on which machine. One JSON file."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args
 
+from tier_planner.files import read_json, write_json
 from tier_planner.measurements import Calibration
 from tier_planner.records import DEVICES, Machine, machine_from
-from tier_planner.tables import Table, TableError
+from tier_planner.tables import Table
 
 from gpu_bench.rows import ROWS, Numbers, Row
 
@@ -56,22 +56,12 @@ class Bench:
 
 def write_bench(path: Path, bench: Bench) -> None:
     """Write the record whole or not at all."""
-    text = json.dumps({"schema": SCHEMA, "kind": KIND, **asdict(bench)}, indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, {"schema": SCHEMA, "kind": KIND, **asdict(bench)})
 
 
 def read_bench(path: Path) -> Bench:
     """Read one record. Raises TableError naming the file, the key and the bad value."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # malformed JSON, or not UTF-8
-        raise TableError(f"{path}: {error}") from error
-    top = Table(str(path), document)
+    top = Table(str(path), read_json(path))
     top.text("kind", choices=(KIND,))
     if (schema := top.integer("schema")) != SCHEMA:
         raise top.error("schema", schema, f"only {SCHEMA} is read here")

@@ -1,72 +1,38 @@
-"""A family answers as well as its deadline allows. What a tile takes is made up: no test depends on the machine."""
+"""A family answers as well as its deadline allows, or says what it cannot do."""
 
-import asyncio
 import gzip
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from inference_core.detection import DetectionPipeline
-from inference_core.errors import AccuracyUnmet, DeadlineUnmet, InferenceError
-from inference_core.manifest import read_manifest
-from inference_core.registry import Pipeline, Registry, TensorPipeline
-from inference_core.session import Session
 from inference_http.app import create_app
-from inference_http.choice import Choice, options_for
-from inference_http.forecast import Forecast, Kind
-from inference_http.query import Wish
-from inference_http.slots import Slots
-from numpy.typing import NDArray
+from inference_http.forecast import Kind
 
-from tests.models import detection_model, squares_picture, tabular_model
+from tests.models import squares_picture
 from tests.shared.inference_http.conftest import ClientOf, ServiceOf
-from tests.shared.inference_http.test_overload import figure, wait_for
-
-FAMILY = "/v1/models/squares/predict"
-PICTURE = squares_picture(64, 48, [(16, 16)])
-SIDES = 64, 48
-"""One tile, whatever the scale."""
-N, M = "squares-n", "squares-m"
-ACCURACIES = {N: {1.0: 0.8, 0.5: 0.7, 0.25: 0.4}, M: {1.0: 0.95, 0.5: 0.85}}
-TILE_S = {(N, 1.0): 300.0, (N, 0.5): 20.0, (N, 0.25): 10.0, (M, 1.0): 100_000.0, (M, 0.5): 10_000.0}
-"""So long that whatever else takes its time on a busy machine makes no difference."""
+from tests.shared.inference_http.family import (
+    ACCURACIES,
+    FAMILY,
+    PICTURE,
+    TILE_S,
+    M,
+    N,
+    chosen,
+    refusal,
+    write_families,
+)
+from tests.shared.inference_http.test_overload import figure
 
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """A family of two detectors, and a tabular one of two."""
-    folder = tmp_path / "models"
-    for name, accuracies in ACCURACIES.items():
-        detection_model(folder, name, accuracies=accuracies)
-    tabular_model(folder, accuracy=0.9)
-    tabular_model(folder, "sizes-worse", accuracy=0.5)
-    return folder
+    return write_families(tmp_path / "models")
 
 
 @pytest.fixture
 def client(client_of: ClientOf, service_of: ServiceOf) -> httpx.Client:
     return client_of(create_app(replace(service_of(), tile_s=TILE_S)))
-
-
-def chosen(reply: httpx.Response) -> tuple[str, float]:
-    assert reply.status_code == 200, reply.text
-    document = reply.json()
-    assert (document["variant"], document["scale"]) == (document["choice"]["variant"], document["choice"]["scale"])
-    return document["model"], document["scale"]
-
-
-def refusal(reply: httpx.Response) -> tuple[int, str]:
-    return reply.status_code, reply.json()["code"]
 
 
 def test_without_a_deadline_the_most_accurate_answers_and_nothing_is_chosen(client: httpx.Client) -> None:
@@ -177,231 +143,3 @@ def test_choices_are_counted_by_model_and_scale(client: httpx.Client) -> None:
     # Callers may send any scale: it must not become a series of its own.
     assert figure(client, f'inference_choices_total{{model="{N}",scale="other"}}') == 2
     assert figure(client, f'inference_requests_total{{model="{N}",status="200"}}') == 3
-
-
-def test_served_requests_mend_what_was_thought_at_the_start(client: httpx.Client) -> None:
-    """A tile takes well under the 300 s that were made up."""
-    assert chosen(client.post(f"{FAMILY}?deadline_ms=250000", content=PICTURE)) == (N, 0.5)
-    for _ in range(3):
-        assert client.post("/v1/models/squares-n/predict", content=PICTURE).status_code == 200
-    assert chosen(client.post(f"{FAMILY}?deadline_ms=250000", content=PICTURE)) == (N, 1.0)
-
-
-def test_what_was_refused_is_tried_behind_the_callers_back_and_then_answered(client: httpx.Client) -> None:
-    """No answer would ever mend a forecast that refuses everything."""
-    asked = f"{FAMILY}?deadline_ms=12000"
-    assert refusal(client.post(asked, content=PICTURE)) == (422, "accuracy_unmet")
-    deadline = time.monotonic() + 20
-    # 503 while the only slot is taken by the trial itself, which is thought to take long.
-    while (reply := client.post(asked, content=PICTURE)).status_code in (422, 503):
-        assert time.monotonic() < deadline
-    assert chosen(reply) == (N, 0.25)
-
-
-def test_what_misses_its_deadline_by_far_is_not_tried(client: httpx.Client) -> None:
-    asked = f"{FAMILY}?deadline_ms=2000"
-    assert {client.post(asked, content=PICTURE).status_code for _ in range(20)} == {422}
-
-
-# A tier that computes in batches: what waits there asks whether it is still wanted.
-
-
-class Queued:
-    """The runs of a detector wait in a queue, as those of a batcher do, until `go` is set."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.go, self.answers = threading.Event(), 0
-        self._inner = DetectionPipeline(pipeline.manifest, pipeline.session, pixels_max=1 << 20)
-        self.pipeline = DetectionPipeline(pipeline.manifest, pipeline.session, pixels_max=1 << 20, run=self)
-
-    def __call__(self, tiles: NDArray[Any], wanted: Callable[[], None]) -> NDArray[np.float32]:
-        while not self.go.wait(0.01):
-            wanted()
-        wanted()
-        self.answers += 1
-        return self._inner.session_run(tiles, wanted)
-
-
-@pytest.fixture
-def queued(service_of: ServiceOf) -> Iterator[Queued]:
-    made = Queued(service_of().registry.find(N))
-    yield made
-    made.go.set()
-
-
-def test_an_answer_that_came_too_late_is_not_promised_again(
-    client_of: ClientOf, service_of: ServiceOf, queued: Queued
-) -> None:
-    """Each would hold its slot until its deadline, and the next one likewise."""
-    tile_s = {(N, scale): 0.2 for scale in ACCURACIES[N]}
-    service = replace(service_of(slots=2), registry=Registry([queued.pipeline]), tile_s=tile_s)
-    client = client_of(create_app(service))
-    ends = [refusal(client.post(f"{FAMILY}?deadline_ms=700&scale=1", content=PICTURE))]
-    deadline = time.monotonic() + 20
-    while ends[-1] == (503, "deadline_unmet"):
-        assert time.monotonic() < deadline
-        ends.append(refusal(client.post(f"{FAMILY}?deadline_ms=700&scale=1", content=PICTURE)))
-    assert ends[-1] == (422, "accuracy_unmet")
-    assert len(ends) > 1
-
-
-def test_what_is_tried_after_a_refusal_goes_on_when_its_deadline_has_passed(
-    client_of: ClientOf, service_of: ServiceOf, queued: Queued
-) -> None:
-    tile_s = {(N, scale): 0.1 for scale in ACCURACIES[N]}
-    service = replace(service_of(), registry=Registry([queued.pipeline]), tile_s=tile_s)
-    client = client_of(create_app(service))
-    assert refusal(client.post(f"{FAMILY}?deadline_ms=50", content=PICTURE)) == (422, "accuracy_unmet")
-    wait_for(client, "inference_in_flight", 1)
-    time.sleep(0.1)
-    queued.go.set()
-    wait_for(client, "inference_in_flight", 0)
-    assert queued.answers == 1
-
-
-def test_a_deadline_that_only_the_load_prevents_is_503_and_says_when(
-    client_of: ClientOf, service_of: ServiceOf
-) -> None:
-    service = replace(service_of(slots=1, queue_max=9, fault_delay_s=1.0), tile_s=dict.fromkeys(TILE_S, 1e-3))
-    client = client_of(create_app(service))
-    assert client.post("/v1/models/squares-n/predict", content=PICTURE).status_code == 200  # now it is known as slow
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(client.post, "/v1/models/squares-n/predict", content=PICTURE)
-        wait_for(client, "inference_in_flight", 1)
-        refused = client.post(f"{FAMILY}?deadline_ms=600", content=PICTURE)
-        assert not answer.done()
-        assert refusal(refused) == (503, "deadline_unmet")
-        assert int(refused.headers["retry-after"]) >= 1
-        assert answer.result().status_code == 200
-
-
-# What the slots and the choice make of each other, with times that are only foretold.
-
-
-async def stays() -> None:
-    """A client that never leaves."""
-    await asyncio.Event().wait()
-
-
-@pytest.fixture
-def variants(service_of: ServiceOf) -> list[Pipeline]:
-    return service_of().registry.variants("squares")
-
-
-def choice(
-    variants: list[Pipeline], tile_s: Mapping[Kind, float], deadline_s: float | None, min_accuracy: float | None = None
-) -> Choice:
-    wish = Wish(perf_counter(), deadline_s, min_accuracy, None)
-
-    def work(pipeline: Pipeline, scale: float) -> tuple[Any, dict[str, float]]:
-        return pipeline.predict(PICTURE, scale=scale), {}
-
-    return Choice(options_for(variants, None, *SIDES), wish, Forecast(tile_s), work)
-
-
-async def held(slots: Slots, go: threading.Event) -> "asyncio.Task[tuple[bool, float]]":
-    """The slot's owner until `go` is set."""
-    task = asyncio.create_task(slots.run(lambda: go.wait(20), stays))
-    async with asyncio.timeout(20):
-        while not slots.running:
-            await asyncio.sleep(0.005)
-    return task
-
-
-def test_what_is_left_when_the_slot_comes_decides(variants: list[Pipeline]) -> None:
-    async def scenario() -> None:
-        slots, go = Slots(1, queue_max=9), threading.Event()
-        owner = await held(slots, go)
-        late = choice(variants, dict.fromkeys(TILE_S, 1e-3) | {(M, 1.0): 13.0}, deadline_s=20.0)
-        waiting = asyncio.create_task(slots.run_flexible(late, stays))
-        await asyncio.sleep(0.6)  # 13 s and their margin of a half would just have fitted into 20
-        go.set()
-        await asyncio.gather(owner, waiting)
-        assert late.option.kind == (M, 0.5)
-
-    asyncio.run(scenario())
-
-
-def test_who_waits_behind_is_left_as_much_time_as_is_taken(variants: list[Pipeline]) -> None:
-    async def scenario() -> None:
-        slots, go = Slots(1, queue_max=9), threading.Event()
-        owner = await held(slots, go)
-        tile_s = dict.fromkeys(TILE_S, 1.0) | {(M, 1.0): 100.0, (M, 0.5): 10.0}
-        patient, urgent = choice(variants, tile_s, deadline_s=5000.0), choice(variants, tile_s, deadline_s=200.0)
-        tasks = [asyncio.create_task(slots.run_flexible(one, stays)) for one in (patient, urgent)]
-        await asyncio.sleep(0)
-        assert slots.waiting == 2
-        go.set()
-        await asyncio.gather(owner, *tasks)
-        # 100 s and their margin would fit twice into 5000 s, but not into the 200 s of the other.
-        assert patient.option.kind == (M, 0.5)
-        assert urgent.option.kind == (M, 1.0)
-
-    asyncio.run(scenario())
-
-
-def test_a_deadline_that_went_by_in_the_queue_is_not_worked_for(variants: list[Pipeline]) -> None:
-    async def scenario() -> None:
-        slots, go = Slots(1, queue_max=9), threading.Event()
-        owner = await held(slots, go)
-        hopeless = choice(variants, dict.fromkeys(TILE_S, 1e-3), deadline_s=0.2)
-        waiting = asyncio.create_task(slots.run_flexible(hopeless, stays))
-        await asyncio.sleep(0.4)
-        go.set()
-        with pytest.raises(DeadlineUnmet):
-            await waiting
-        await owner
-        assert slots.refused == 1
-        async with asyncio.timeout(20):
-            while slots.running:
-                await asyncio.sleep(0.005)
-
-    asyncio.run(scenario())
-
-
-def test_a_full_queue_refuses_choices_too(variants: list[Pipeline]) -> None:
-    async def scenario() -> None:
-        slots, go = Slots(1, queue_max=0), threading.Event()
-        owner = await held(slots, go)
-        with pytest.raises(InferenceError, match="all this service takes"):
-            await slots.run_flexible(choice(variants, TILE_S, deadline_s=None, min_accuracy=0.1), stays)
-        go.set()
-        await owner
-
-    asyncio.run(scenario())
-
-
-@pytest.fixture(scope="module")
-def two_variants(tmp_path_factory: pytest.TempPathFactory) -> list[Pipeline]:
-    """The family's models for many examples: a choice looks at their manifests alone."""
-    folder = tmp_path_factory.mktemp("models")
-    manifests = [read_manifest(detection_model(folder, name, accuracies=ACCURACIES[name])) for name in ACCURACIES]
-    return Registry([TensorPipeline(m, Session(m.model_bytes, threads=1)) for m in manifests]).variants("squares")
-
-
-@given(
-    st.lists(st.integers(1_000, 1_000_000), min_size=5, max_size=5),
-    st.integers(1_000, 10_000_000),
-    st.integers(1, 10),
-    st.floats(0, 0.9),
-)
-def test_more_time_never_lowers_the_accuracy_and_a_higher_demand_never_raises_the_chances(
-    two_variants: list[Pipeline], tile_s: list[float], deadline_s: int, times: int, demand: float
-) -> None:
-    known = dict(zip(TILE_S, tile_s, strict=True))
-
-    def accuracy(deadline_s: float, demand: float) -> float:
-        """Of the option that is taken, -1 where there is none."""
-        one = choice(two_variants, known, deadline_s, demand)
-        try:
-            one.check(0.0)
-        except AccuracyUnmet:
-            return -1.0
-        one.begin(lambda _: True)
-        assert one.option.accuracy is not None
-        assert one.option.accuracy >= demand
-        return one.option.accuracy
-
-    assert accuracy(deadline_s * times, demand) >= accuracy(deadline_s, demand)
-    if accuracy(deadline_s, demand) >= 0:
-        assert accuracy(deadline_s, 0.0) == accuracy(deadline_s, demand)

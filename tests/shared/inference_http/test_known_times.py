@@ -62,6 +62,15 @@ def test_a_record_of_this_processor_tells_the_seconds_of_a_tile(records: Path, s
         assert 0 < tile_s["squares-m", 1.0] < MEASURED_S
 
 
+def test_a_record_that_names_the_file_speaks_for_it(records: Path, service_of: ServiceOf) -> None:
+    service = service_of(threads=1)
+    served = service.registry.find("squares-m").manifest.sha256
+    write_measurement(records / "here.json", measurement(replace(POINT, sha256=served)))
+    newer = replace(POINT, sha256="0" * 64, latencies_ms=(1000.0,))
+    write_measurement(records / "new.json", measurement(newer, written_at="2026-11-27T10:00:00+00:00"))
+    assert service_of(threads=1, records=records).tile_s[KIND] == pytest.approx(MEASURED_S)
+
+
 def test_of_two_records_the_newer_one_is_right(records: Path, service_of: ServiceOf) -> None:
     newer = replace(POINT, latencies_ms=(1000.0,))
     write_measurement(records / "a.json", measurement(newer, written_at="2026-11-27T10:00:00+00:00"))
@@ -77,8 +86,9 @@ def test_of_two_records_the_newer_one_is_right(records: Path, service_of: Servic
         measurement(replace(POINT, device="cuda")),
         measurement(replace(POINT, model="unknown")),
         measurement(replace(POINT, pixels=None)),
+        measurement(replace(POINT, sha256="0" * 64)),
     ],
-    ids=["processor", "threads", "device", "model", "no pixels"],
+    ids=["processor", "threads", "device", "model", "no pixels", "file"],
 )
 def test_what_was_measured_elsewhere_says_nothing(records: Path, service_of: ServiceOf, elsewhere: Measurement) -> None:
     write_measurement(records / "elsewhere.json", elsewhere)

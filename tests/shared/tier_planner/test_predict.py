@@ -146,9 +146,20 @@ def test_a_load_test_of_the_hosting_itself_wins() -> None:
     evidence = Evidence((boards(),), (record("Container Apps 2 vCPU", [700.0, 710.0, 720.0], is_remote=True),))
     by_threads = found(HOSTINGS["container-2"], evidence)
     assert (middle_ms(by_threads[2]), by_threads[2].evidence) == (710, MEASURED)
-    assert "load test of 2026-11-26 there, 3 answers" in by_threads[2].why
+    assert by_threads[2].why.startswith("load test of 2026-11-26 there, 3 answers; how many a replica computes at once")
     assert by_threads[1].evidence == PREDICTED
     assert found(HOSTINGS["container-4"], evidence)[2].evidence == PREDICTED
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"), [(None, "is not in it: one is assumed"), (1, ", one at a time"), (2, "; 2 at once on a replica")]
+)
+def test_how_many_answers_a_load_test_had_at_once_is_said(slots: int | None, said: str) -> None:
+    there = record("container-2", [700.0], is_remote=True)
+    there = replace(there, ran=replace(there.ran, slots=slots))
+    one = found(HOSTINGS["container-2"], Evidence((boards(),), (there,)))[2]
+    assert said in one.why
+    assert one.slots == 1
 
 
 def test_a_load_test_is_as_sure_as_its_answers_are_many() -> None:

@@ -21,27 +21,13 @@ from tier_planner.requirement import Claim, Requirement
 from tier_planner.tables import TableError
 
 from tests.conftest import PROJECT
-from tests.synthetic import boards, boards_on_gpu, measurement, picture_point, row_point, rows
+from tests.synthetic import ASKED, boards, boards_on_gpu, measurement, picture_point, row_point, rows
 
 CONFIG = PROJECT / "shared" / "config"
 PRICES = read_prices(CONFIG / "prices.toml")
 HOSTINGS = read_hostings(CONFIG / "hosting.toml", PRICES)
 EVIDENCE = Evidence((boards(), boards_on_gpu("Tesla T4, driver 1", 100), rows()))
 TODAY = date(2026, 11, 26)
-ASKED = Requirement(
-    model="boards",
-    accuracy_min=0.85,
-    bound_ms=5000,
-    percentile=95,
-    background=False,
-    rate_per_s=300 / 3600,
-    peak_factor=3,
-    cold_starts=False,
-    vnet=False,
-    region=None,
-    budget_usd=None,
-    body_mib=None,
-)
 
 
 def decided(asked: Requirement, prices: Prices = PRICES, evidence: Evidence = EVIDENCE) -> Recommendation:
@@ -84,18 +70,6 @@ def test_of_errors_less_is_better_and_no_least_is_taken() -> None:
     assert "fine: 2" in page(found, evidence, PRICES, [])
     with pytest.raises(TableError, match=r"min-accuracy: prices is judged by RMSE, of which less is better\."):
         decided(replace(ASKED, model="prices", accuracy_min=2.5), evidence=evidence)
-
-
-def test_a_model_whose_file_is_another_than_the_measured_one_is_named() -> None:
-    points = [replace(point, sha256="a" * 64) for point in boards().points]
-    for file, is_said in (("", False), ("a" * 64, False), ("b" * 64, True)):
-        known = {"boards-m": file} if file else {}
-        found = decided(ASKED, evidence=Evidence((measurement(points),), hashes=known))
-        assert found.chosen
-        assert found.chosen.plan
-        assert found.chosen.plan.candidate.model == "boards-m"
-        said = "boards-m is another file than the one that was measured: `tiers measure boards-m` again."
-        assert (said in found.cautions) == is_said
 
 
 def test_what_a_less_managed_option_would_save_is_said() -> None:

@@ -31,10 +31,20 @@ def record() -> Record:
 
 
 def test_a_record_survives_the_disk(tmp_path: Path, record: Record) -> None:
-    for written in (record, replace(record, machine=None)):
+    of_another_power = replace(record, ran=replace(record.ran, threads=None, slots=2, cores=4))
+    for written in (record, replace(record, machine=None), of_another_power):
         write_record(tmp_path / "new" / "record.json", written)
         assert read_record(tmp_path / "new" / "record.json") == written
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["record.json"]
+
+
+def test_a_record_from_before_slots_and_cores_were_asked_for_is_read(tmp_path: Path, record: Record) -> None:
+    path = tmp_path / "record.json"
+    write_record(path, replace(record, ran=replace(record.ran, slots=2, cores=4)))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    del document["ran"]["slots"], document["ran"]["cores"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert read_record(path) == record
 
 
 def test_sample_times_are_rounded_to_a_hundredth(tmp_path: Path, record: Record) -> None:
@@ -60,6 +70,7 @@ def _damage(key: str, value: object) -> Callable[[dict[str, Any]], None]:
     [
         ("schema", 99, "schema = 99: only 1 is read here"),
         ("ran.device", "tpu", "ran.device = 'tpu': must be one of cpu, cuda, cpu-stand-in"),
+        ("ran.slots", 0, "ran.slots = 0: must be at least 1"),
         ("verdict.outcome", "MAYBE", "verdict.outcome = 'MAYBE': must be one of PASS, FAIL, NOT JUDGED"),
         ("samples.status", [200], "samples.status = 1: must have as many entries as due_s, 2"),
         ("samples.lag_ms", [0.1, None], "samples.lag_ms = None: every entry must be a number"),
