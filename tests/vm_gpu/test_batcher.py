@@ -69,7 +69,7 @@ def test_while_a_batch_computes_the_next_one_gathers(engine: Engine) -> None:
 
 
 def test_a_batch_that_is_nearly_full_is_copied_while_another_computes(engine: Engine) -> None:
-    """The device need not wait for the copy then, and three quarters of a batch take hardly less time than all of it."""
+    """The device need not wait for the copy then."""
     runs = GatedRuns(engine, is_open=False)
     with batching(runs) as batcher:
         first = Caller(batcher, 1)

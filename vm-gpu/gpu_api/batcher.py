@@ -1,10 +1,12 @@
 """Tiles of different requests share the runs of one model.
 
 A batch leaves when it is full, or when the GPU has nothing to do and the oldest tile has waited long enough. While the
-GPU computes, gathering more costs nobody anything, but for the copy, for which the next leaves when it is nearly full. Half of each batch is the oldest request's, the other half is dealt
-evenly: a small one rides in the next batch however many tiles a large one brought, and yet requests end one after the
-other. (Dealt evenly alone, all that wait would end at the same moment, and the GPU would then wait for all of them to
-decode their next pictures.) A batch that fails is run again request by request: only the one at fault fails.
+GPU computes, gathering more costs nobody anything, but for the copy: the next batch leaves for it when nearly full.
+
+Half of each batch is the oldest request's, the other half is dealt evenly: a small one rides in the next batch however
+many tiles a large one brought, and yet requests end one after the other. (Dealt evenly alone, all that wait would end
+at the same moment, and the GPU would then wait for all of them to decode their next pictures.) A batch that fails is
+run again request by request: only the one at fault fails.
 """
 
 import logging
