@@ -1,6 +1,6 @@
 """What a prediction is, and how long each of its steps took."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -28,8 +28,9 @@ def still_wanted(watch: Watch, done: int, of: int) -> Callable[[], None]:
 class StageClock:
     """Adds up the milliseconds spent in named steps, in the order in which they were first entered."""
 
-    def __init__(self) -> None:
-        self.timings_ms: dict[str, float] = {}
+    def __init__(self, spent_ms: Mapping[str, float] | None = None) -> None:
+        """`spent_ms` was spent before, in another process for one."""
+        self.timings_ms = dict(spent_ms or {})
 
     def stage(self, name: str) -> "_Stage":
         """A block whose time is added to step `name`, also when it raises."""

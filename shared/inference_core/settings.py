@@ -90,7 +90,7 @@ class GpuSettings:
     gpu_tiles_max: int = 1024
     """Tiles of one model that may wait for the GPU; further callers are held."""
     gpu_processes: bool = True
-    """Read pictures in processes of their own, one a slot, instead of threads; not where the GPU decodes."""
+    """Read pictures in processes of their own, one a slot, instead of threads."""
     gpu_decode: bool = False
     """Decode JPEGs on the GPU too (needs nvidia-nvimgcodec)."""
 

@@ -49,11 +49,20 @@ class TiledDetection:
 
         Raises InvalidRequest for a scale outside 0.05..1, what `images.decode` raises and what `watch` raises.
         """
-        check_scale(scale)
-        limits = {"pixels_max": self.pixels_max, "side_max": self.side_max}
         clock = StageClock()
+        picture = self.decoded(body, scale, clock)
+        return self.found(picture, scale=scale, clock=clock, watch=watch)
+
+    def decoded(self, body: bytes, scale: float, clock: StageClock) -> images.Picture:
+        """`body` decoded; raises what `predict` raises before there are tiles."""
+        check_scale(scale)
         with clock.stage("decode"):
-            picture = self.decode(body, colour=self.input.colour, scale=scale, **limits)
+            return self.decode(
+                body, colour=self.input.colour, scale=scale, pixels_max=self.pixels_max, side_max=self.side_max
+            )
+
+    def found(self, picture: images.Picture, *, scale: float, clock: StageClock, watch: Watch) -> Prediction:
+        """The objects in `picture`, which was decoded at `scale`; `clock` has the time of that."""
         boxes = self._detect(picture.pixels, clock, watch)
         with clock.stage("postprocess"):
             detections = self._in_picture(boxes, picture)

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from gpu_api.pictures import PictureProcesses
+from inference_core import images
 from inference_core.detection import DetectionPipeline
 from inference_core.errors import (
     DeviceLost,
@@ -141,6 +142,34 @@ def test_tiles_that_the_graph_takes_as_floats_of_colours_are_the_same_too(
     answer = through(processes, manifest, session, run).predict(PICTURE).fields
     assert len(answer["detections"]) == 3
     assert answer == alone.predict(PICTURE).fields
+
+
+@pytest.mark.parametrize("colour", ["grey", "rgb"])
+def test_a_picture_that_the_service_has_decoded_itself_is_answered_too(
+    manifest: Manifest, session: Session, processes: PictureProcesses, colour: Literal["grey", "rgb"]
+) -> None:
+    """As where the GPU decodes. One of rgb is a detector whose graph takes the first colour."""
+    assert isinstance(manifest.input, ImageInput)
+    manifest = replace(manifest, input=replace(manifest.input, colour=colour))
+    decoded: list[bytes] = []
+
+    def decode(body: bytes, **how: Any) -> images.Picture:
+        decoded.append(body)
+        return images.decode(body, **how)
+
+    def run(tiles: NDArray[Any], _wanted: Wanted) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = session.run({"images": np.ascontiguousarray(tiles[:, :1])})[0]
+        return output
+
+    options: dict[str, Any] = {"pixels_max": PIXELS_MAX, "run": run, "decode": decode}
+    pipeline = DetectionPipeline(manifest, session, predict=processes.predict, **options)
+    answer = pipeline.predict(PICTURE, scale=0.5)
+    assert decoded == [PICTURE]
+    assert answer.fields == DetectionPipeline(manifest, session, **options).predict(PICTURE, scale=0.5).fields
+    assert list(answer.timings_ms) == ["decode", "preprocess", "infer", "postprocess"]
+    with pytest.raises(UnreadableImage):
+        pipeline.predict(NOISE[:-400])
+    assert len(pipeline.predict(PICTURE).fields["detections"]) == 3
 
 
 def test_a_process_that_knows_one_model_is_told_of_the_next(tmp_path: Path, processes: PictureProcesses) -> None:

@@ -65,7 +65,7 @@ class Engines:
             if provider != "cuda":
                 raise SettingsError("INFERENCE_GPU_DECODE=1 needs a GPU; a CPU stand-in has none.")
             self._decode = JpegDecoder(self.settings.gpu_device)
-        elif self.settings.gpu_processes:
+        if self.settings.gpu_processes:
             self.processes = PictureProcesses(settings.slots)
 
         def detection(manifest: Manifest) -> Pipeline:

@@ -15,13 +15,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+from inference_core import images
 from inference_core.errors import InferenceError, ManifestError, Stopped
-from inference_core.results import Prediction
+from inference_core.results import Prediction, StageClock
 from inference_core.tiled import TiledDetection, Wanted
 from numpy.typing import NDArray
 
 from gpu_api.shared_memory import SharedMemory
-from gpu_api.talk import Failed, Model, Outputs, Picture, Ready, Tiles
+from gpu_api.talk import Failed, Model, Outputs, Picture, Pixels, Ready, Tiles
 
 _NICE = 5
 """The threads that feed the GPU come first: while they wait for a core, it has nothing to do."""
@@ -41,7 +42,7 @@ class _Reader:
             match self._talk.recv():
                 case Model() as model:
                     self._models[model.name] = self._detection(model)
-                case Picture() as picture:
+                case Picture() | Pixels() as picture:
                     if (answer := self._answer(picture)) is not None:
                         self._talk.send(answer)
 
@@ -57,16 +58,28 @@ class _Reader:
             empty=self._memory.array,
         )
 
-    def _answer(self, picture: Picture) -> Prediction | Failed | None:
+    def _answer(self, picture: Picture | Pixels) -> Prediction | Failed | None:
         try:
-            body = self._memory.array((picture.size,), np.uint8).tobytes()
-            return self._models[picture.model].predict(body, scale=picture.scale, watch=self._note)
+            return self._predict(picture)
         except Stopped:
             return None
         except (InferenceError, ManifestError, MemoryError) as error:
             return Failed(error)
         except Exception:  # an exception of any library may not be one that can be sent
             return Failed(RuntimeError(f"A picture's process failed:\n{traceback.format_exc()}"))
+
+    def _predict(self, picture: Picture | Pixels) -> Prediction:
+        detection = self._models[picture.model]
+        match picture:  # out of the memory, where its tiles will lie
+            case Picture(_, size, scale):
+                body = self._memory.array((size,), np.uint8).tobytes()
+                return detection.predict(body, scale=scale, watch=self._note)
+            case Pixels(_, shape, width, height, scale, timings_ms):
+                pixels = self._memory.array(shape, np.uint8).copy()
+                clock = StageClock(timings_ms)
+                return detection.found(
+                    images.Picture(pixels, width, height), scale=scale, clock=clock, watch=self._note
+                )
 
     def _note(self, done: int, of: int) -> None:
         self._progress = done, of

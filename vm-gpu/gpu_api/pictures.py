@@ -11,12 +11,13 @@ import subprocess
 import sys
 from multiprocessing.connection import Connection
 
+from inference_core import images
 from inference_core.errors import OutOfMemory, Overloaded, StartupError, UnreadableImage
-from inference_core.results import Prediction, Watch, still_wanted
+from inference_core.results import Prediction, StageClock, Watch, still_wanted
 from inference_core.tiled import Run, TiledDetection
 
 from gpu_api.shared_memory import new_memory
-from gpu_api.talk import Dropped, Failed, Model, Outputs, Picture, Ready, Tiles
+from gpu_api.talk import Dropped, Failed, Model, Outputs, Picture, Pixels, Ready, Tiles
 
 _LOG = logging.getLogger("inference.gpu")
 _FAREWELL_S = 5.0
@@ -73,8 +74,7 @@ class PictureProcess:
         if self._known.get(detection.model) is not detection:
             self._talk.send(_model(detection))
             self._known[detection.model] = detection
-        self._memory.put_bytes(body)
-        self._talk.send(Picture(detection.model, len(body), scale))
+        self._talk.send(self._given(detection, body, scale))
         tiles_of = 0
         while True:
             match self._talk.recv():
@@ -86,6 +86,17 @@ class PictureProcess:
                 case Prediction() as prediction:
                     watch(tiles_of, tiles_of)
                     return prediction
+
+    def _given(self, detection: TiledDetection, body: bytes, scale: float) -> Picture | Pixels:
+        """The picture in the memory: as it came, or decoded where that is not the process's part."""
+        if detection.decode is images.decode:
+            self._memory.put_bytes(body)
+            return Picture(detection.model, len(body), scale)
+        clock = StageClock()
+        picture = detection.decoded(body, scale, clock)
+        self._memory.put(picture.pixels)
+        shape = picture.pixels.shape
+        return Pixels(detection.model, shape, picture.width, picture.height, scale, clock.timings_ms)
 
     def _run(self, tiles: Tiles, run: Run, watch: Watch) -> None:
         try:

@@ -1,5 +1,6 @@
 """What the service and a process that reads its pictures say to each other. Whoever has spoken waits for the answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inference_core.manifest import DetectionOutput, ImageInput
@@ -24,6 +25,18 @@ class Picture:
     model: str
     size: int
     scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """To the process, in the place of `Picture`: the memory holds one that the service has decoded, uint8."""
+
+    model: str
+    shape: tuple[int, ...]
+    width: int
+    height: int
+    scale: float
+    timings_ms: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
