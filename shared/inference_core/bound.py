@@ -79,14 +79,17 @@ class BoundRun:
         return next(shape for shape in self.shapes if shape >= count)
 
     def warm(self) -> None:
-        """Run every shape in every lane, which on CUDA also captures its graph."""
+        """Run every shape in every lane, which on CUDA also captures its graph. A CPU searches nothing and captures
+        nothing: there it is one run of the largest, for its memory.
+        """
+        is_cpu = self._memory.kind == "cpu"
         lanes = [self._lanes.get() for _ in range(LANES)]
         try:
-            for lane in lanes:
+            for lane in lanes[:1] if is_cpu else lanes:
                 tiles = np.zeros((self.batch_max, *self._tile.shape), self._tile.dtype)
                 lane.upload([tiles], self.batch_max)
                 # The largest first: the arena then holds room for all the others.
-                for shape in reversed(self.shapes):
+                for shape in self.shapes[-1:] if is_cpu else reversed(self.shapes):
                     self._compute.submit(lane.runs[shape]).result()
         finally:
             for lane in lanes:
