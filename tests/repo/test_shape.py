@@ -29,7 +29,7 @@ ENVIRONMENT_READERS = {
     "shared/tiers/__main__.py",
     "infra/__main__.py",
     # It hands its own on to the processes that it starts.
-    "vm-gpu/gpu_api/pictures.py",
+    "vm-gpu/gpu_api/picture_process.py",
     # ONNX Runtime's telemetry switch must be set before its import.
     "shared/inference_core/session.py",
 }

@@ -135,3 +135,25 @@ def test_a_deadline_that_passes_in_the_batcher_is_a_refusal_and_its_tiles_are_dr
         metrics = tier.client.get("/metrics").text
     assert (reply.status_code, reply.json()["code"]) == (503, "deadline_unmet")
     assert 'inference_batch_dropped_tiles_total{model="squares-n"} 1.0' in metrics
+
+
+@needs_no_cuda
+def test_a_background_job_that_rests_for_requests_holds_none_of_them_up(models_dir: Path, tmp_path: Path) -> None:
+    """It keeps the process that reads its picture, while a request has its slot."""
+    settings: dict[str, str | Path] = {
+        "INFERENCE_MODELS_DIR": models_dir,
+        "INFERENCE_ALLOW_CPU": "1",
+        "INFERENCE_JOBS_DIR": tmp_path / "jobs",
+        "INFERENCE_GPU_WAIT_MS": "100",
+    }
+    large = squares_picture(64 * 30, 64 * 10, [(16, 32)])
+    with started(MODULE, tmp_path / "log", settings) as tier:
+        job = tier.client.post("/v1/jobs?model=squares-n", content=large).headers["location"]
+        asked = 0
+        while (state := tier.client.get(job).json())["status"] in ("queued", "running"):
+            if state["status"] == "running":
+                reply = tier.client.post("/v1/models/squares-n/predict", content=PICTURE, timeout=START_S)
+                assert reply.status_code == 200
+                asked += 1
+        assert state["status"] == "succeeded"
+    assert asked

@@ -218,6 +218,40 @@ def test_a_graph_that_does_not_answer_tile_by_tile_is_left_as_it_is(
     assert_same(model, rewritten, squares_noise(), atol=0)
 
 
+def test_nodes_that_stand_before_what_they_read_are_left_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ONNX forbids it, ONNX Runtime opens it."""
+    manifest = squares_manifest(tmp_path)
+    model = onnx.load_from_string(manifest.model_bytes)
+    first = model.graph.node.pop(0)
+    model.graph.node.append(first)
+    rewritten = lean_graph(model.SerializeToString(), *parts(manifest))
+    assert "is read before the node that makes it" in caplog.text
+    assert_same(model.SerializeToString(), rewritten, squares_noise(), atol=0)
+
+
+@pytest.mark.parametrize(("operator", "operand"), [("Max", 3), ("Min", 1), ("Div", 8)])
+def test_a_step_of_the_number_of_tiles_is_not_taken_for_a_constant(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, operator: str, operand: int
+) -> None:
+    """It is the same for 1, 2 and 3 tiles, and another for more."""
+    manifest = squares_manifest(tmp_path)
+    model = extended(
+        manifest,
+        helper.make_node(operator, ["count", "operand"], ["step"]),
+        helper.make_node("Cast", ["step"], ["step_float"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["plain", "step_float"], ["output0"]),
+        operand=[operand],
+    )
+    rewritten = lean_graph(model, *parts(manifest))
+    assert f"{operator} of the number of tiles" in caplog.text
+    for count in (1, 3, 9):
+        sessions = Session(model, threads=1), Session(rewritten, threads=1, hidden=(OUTPUT,))
+        wanted, found = (session.run({"images": squares_noise(count)})[0] for session in sessions)
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_a_graph_for_one_number_of_tiles_is_tried_with_that_number(tmp_path: Path) -> None:
     manifest = squares_manifest(tmp_path)
     model = onnx.load_from_string(manifest.model_bytes)

@@ -1,9 +1,5 @@
 """Pictures read by processes of their own: the same answers, errors and progress as in threads, and none lost."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +17,6 @@ from inference_core.errors import (
     DeviceLost,
     InferenceError,
     InvalidRequest,
-    OutOfMemory,
-    Overloaded,
-    StartupError,
     Stopped,
     TooLarge,
     UnreadableImage,
@@ -31,16 +24,11 @@ from inference_core.errors import (
 )
 from inference_core.manifest import ImageInput, Manifest, read_manifest
 from inference_core.session import Session
-from inference_core.tiled import Run, Wanted
+from inference_core.tiled import Wanted
 from numpy.typing import NDArray
-from PIL import Image
 
-from tests.models import TILE_PX, detection_model, encoded, squares_picture
-
-PICTURE = squares_picture(160, 112, [(0, 0), (96, 48), (48, 64)])
-NOISE = encoded(Image.fromarray(np.random.default_rng(3).integers(0, 256, (800, 1200), np.uint8)), "JPEG")
-PIXELS_MAX = 1_000_000
-WAIT_S = 30
+from tests.models import TILE_PX, detection_model, squares_picture
+from tests.vm_gpu.reading import NOISE, PICTURE, PIXELS_MAX, Interrupted, is_alive, through
 
 
 @pytest.fixture(scope="module")
@@ -70,25 +58,20 @@ def pooled(manifest: Manifest, session: Session, processes: PictureProcesses) ->
     return through(processes, manifest, session)
 
 
-def through(
-    processes: PictureProcesses, manifest: Manifest, session: Session, run: Run | None = None
-) -> DetectionPipeline:
-    return DetectionPipeline(manifest, session, pixels_max=PIXELS_MAX, run=run, predict=processes.predict)
+class OwnDecoder:
+    """Takes what is shrunk, and JPEGs."""
 
+    def __init__(self) -> None:
+        self.decoded: list[bytes] = []
 
-class Interrupted:
-    """A run that does something before it answers."""
+    def takes(self, body: bytes, scale: float) -> bool:
+        """Whether it decodes `body`."""
+        return scale < 1 or body.startswith(b"\xff\xd8")
 
-    def __init__(self, session: Session, act: Any) -> None:
-        self._session, self._act = session, act
-
-    def __call__(self, tiles: NDArray[Any], _wanted: Wanted) -> NDArray[np.float32]:
-        """Act once, then run."""
-        act, self._act = self._act, None
-        if act:
-            act()
-        output: NDArray[np.float32] = self._session.run({"images": tiles})[0]
-        return output
+    def __call__(self, body: bytes, **how: Any) -> images.Picture:
+        """As `images.decode`."""
+        self.decoded.append(body)
+        return images.decode(body, **how)
 
 
 def squares_of_colour(folder: Path) -> Manifest:
@@ -96,23 +79,6 @@ def squares_of_colour(folder: Path) -> Manifest:
     manifest = read_manifest(detection_model(folder))
     assert isinstance(manifest.input, ImageInput)
     return replace(manifest, input=replace(manifest.input, colour="rgb", dtype="float32", scale=1 / 255))
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def killed(processes: PictureProcesses, number: int) -> None:
-    """End all processes by a signal, and wait until they are gone."""
-    for pid in filter(is_alive, processes.pids):
-        os.kill(pid, number)
-    ends = time.monotonic() + WAIT_S
-    while any(map(is_alive, processes.pids)):
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
@@ -146,30 +112,30 @@ def test_tiles_that_the_graph_takes_as_floats_of_colours_are_the_same_too(
 
 @pytest.mark.parametrize("colour", ["grey", "rgb"])
 def test_a_picture_that_the_service_has_decoded_itself_is_answered_too(
-    manifest: Manifest, session: Session, processes: PictureProcesses, colour: Literal["grey", "rgb"]
+    manifest: Manifest, session: Session, colour: Literal["grey", "rgb"]
 ) -> None:
     """As where the GPU decodes. One of rgb is a detector whose graph takes the first colour."""
     assert isinstance(manifest.input, ImageInput)
     manifest = replace(manifest, input=replace(manifest.input, colour=colour))
-    decoded: list[bytes] = []
-
-    def decode(body: bytes, **how: Any) -> images.Picture:
-        decoded.append(body)
-        return images.decode(body, **how)
+    decoder = OwnDecoder()
+    processes = PictureProcesses(1, decoder)
 
     def run(tiles: NDArray[Any], _wanted: Wanted) -> NDArray[np.float32]:
         output: NDArray[np.float32] = session.run({"images": np.ascontiguousarray(tiles[:, :1])})[0]
         return output
 
-    options: dict[str, Any] = {"pixels_max": PIXELS_MAX, "run": run, "decode": decode}
+    options: dict[str, Any] = {"pixels_max": PIXELS_MAX, "run": run, "decode": decoder}
     pipeline = DetectionPipeline(manifest, session, predict=processes.predict, **options)
     answer = pipeline.predict(PICTURE, scale=0.5)
-    assert decoded == [PICTURE]
+    assert decoder.decoded == [PICTURE]
     assert answer.fields == DetectionPipeline(manifest, session, **options).predict(PICTURE, scale=0.5).fields
     assert list(answer.timings_ms) == ["decode", "preprocess", "infer", "postprocess"]
     with pytest.raises(UnreadableImage):
         pipeline.predict(NOISE[:-400])
-    assert len(pipeline.predict(PICTURE).fields["detections"]) == 3
+    decoder.decoded.clear()
+    assert len(pipeline.predict(PICTURE, scale=1.0).fields["detections"]) == 3
+    assert not decoder.decoded, "what the decoder does not take is decoded in the process"
+    processes.close()
 
 
 def test_a_process_that_knows_one_model_is_told_of_the_next(tmp_path: Path, processes: PictureProcesses) -> None:
@@ -245,91 +211,6 @@ def test_more_callers_than_processes_each_get_their_own_answer(
     with ThreadPoolExecutor(len(bodies)) as pool:
         answers = list(pool.map(lambda body: pooled.predict(body).fields, bodies))
     assert answers == [direct.predict(body).fields for body in bodies]
-
-
-def test_a_process_that_ended_between_two_pictures_is_replaced_and_nobody_notices(
-    pooled: DetectionPipeline, processes: PictureProcesses, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = set(processes.pids)
-    killed(processes, signal.SIGKILL)
-    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
-    assert "ended with status -9 and is replaced" in caplog.text
-    assert set(processes.pids) - before
-
-
-@pytest.mark.parametrize(
-    ("number", "kind", "words"),
-    [(signal.SIGKILL, OutOfMemory, "memory is short"), (signal.SIGSEGV, UnreadableImage, "status -11")],
-)
-def test_a_picture_whose_process_ends_is_refused_and_the_next_one_answered(
-    manifest: Manifest,
-    session: Session,
-    processes: PictureProcesses,
-    number: signal.Signals,
-    kind: type[InferenceError],
-    words: str,
-) -> None:
-    pipeline = through(processes, manifest, session, Interrupted(session, lambda: killed(processes, number)))
-    with pytest.raises(kind, match=words):
-        pipeline.predict(PICTURE)
-    for _ in range(2):
-        assert len(pipeline.predict(PICTURE).fields["detections"]) == 3
-
-
-def test_where_no_process_can_be_started_any_more_pictures_are_refused_until_one_can(
-    pooled: DetectionPipeline, processes: PictureProcesses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed(processes, signal.SIGKILL)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "executable", "/bin/false")
-        for _ in range(3):
-            with pytest.raises(OutOfMemory, match="can be started"):
-                pooled.predict(PICTURE)
-    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
-
-
-def test_a_service_whose_processes_do_not_start_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(StartupError, match="do not start"):
-        PictureProcesses(2)
-
-
-def test_once_closed_pictures_are_refused_and_no_process_is_started(manifest: Manifest, session: Session) -> None:
-    processes = PictureProcesses(1)
-    pipeline = through(processes, manifest, session)
-    pipeline.predict(PICTURE)
-    processes.close()
-    with pytest.raises(Overloaded, match="stopping"):
-        pipeline.predict(PICTURE)
-    assert not any(map(is_alive, processes.pids))
-
-
-def test_signals_to_the_whole_service_leave_it_time_to_finish(
-    pooled: DetectionPipeline, processes: PictureProcesses
-) -> None:
-    before = processes.pids
-    for pid in before:
-        os.kill(pid, signal.SIGTERM)
-        os.kill(pid, signal.SIGINT)
-    assert len(pooled.predict(PICTURE).fields["detections"]) == 3
-    assert processes.pids == before
-
-
-def test_they_end_with_their_service_even_when_that_is_killed() -> None:
-    program = (
-        "import time; from gpu_api.pictures import PictureProcesses; "
-        "print(*PictureProcesses(2).pids, flush=True); time.sleep(60)"
-    )
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen([sys.executable, "-c", program], env=environ, stdout=subprocess.PIPE, text=True) as service:
-        assert service.stdout
-        pids = service.stdout.readline().split()
-        assert len(pids) == 2
-        service.kill()
-    ends = time.monotonic() + WAIT_S
-    while any(is_alive(int(pid)) for pid in pids):
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def test_they_hold_no_runtime_and_no_server(pooled: DetectionPipeline, processes: PictureProcesses) -> None:

@@ -131,6 +131,7 @@ def _graph(manifest: Manifest) -> tuple[bytes, Manifest, tuple[str, ...]]:
         from gpu_api.graph import OUTPUT, lean_graph  # noqa: PLC0415 - needs `onnx`, which a stand-in may lack
 
         model = lean_graph(manifest.model_bytes, image, output, manifest.data_folder)
+        Session(model, threads=1, data_folder=manifest.data_folder)  # whoever wrote the graph, it must open
     except Exception as error:  # someone's own graph may hold anything
         _LOG.warning("%s: the graph is run as it is, and all its cells come back: %s", manifest.name, error)
         return manifest.model_bytes, manifest, ()

@@ -40,7 +40,7 @@ class Engines:
     def __init__(self, settings: GpuSettings, lost: Callable[[DeviceLost], None]) -> None:
         self.settings = settings
         self.by_name: dict[str, tuple[Engine, Batcher]] = {}
-        self._decode: images.Decode = images.decode
+        self._decoder: JpegDecoder | None = None
         self.processes: PictureProcesses | None = None
         """Who reads the pictures; None: whoever asks for a prediction."""
         self._memory: Memory = HostMemory()
@@ -64,9 +64,9 @@ class Engines:
         if self.settings.gpu_decode:
             if provider != "cuda":
                 raise SettingsError("INFERENCE_GPU_DECODE=1 needs a GPU; a CPU stand-in has none.")
-            self._decode = JpegDecoder(self.settings.gpu_device)
+            self._decoder = JpegDecoder(self.settings.gpu_device)
         if self.settings.gpu_processes:
-            self.processes = PictureProcesses(settings.slots)
+            self.processes = PictureProcesses(settings.slots, self._decoder)
 
         def detection(manifest: Manifest) -> Pipeline:
             return self._pipeline(open_engine(manifest, self.settings, provider, threads), settings)
@@ -88,7 +88,7 @@ class Engines:
             pixels_max=settings.pixels_max,
             side_max=settings.image_side_max,
             run=batcher,
-            decode=self._decode,
+            decode=self._decoder or images.decode,
             predict=self.processes.predict if self.processes else TiledDetection.predict,
         )
         pipeline.warm()
@@ -101,6 +101,8 @@ class Engines:
         """
         if self._failure:
             raise self._failure
+        if self.processes:
+            self.processes.check()
         with self._lock:
             # A device that hangs holds one thread, however often it is asked for.
             if self._check is None or self._check.done():

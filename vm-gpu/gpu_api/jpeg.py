@@ -48,10 +48,14 @@ class JpegDecoder:
     def __call__(self, body: bytes, *, colour: Colour, scale: float, pixels_max: int, side_max: int) -> Picture:
         """As `images.decode`, which also says what it raises."""
         images.check(body, pixels_max=pixels_max, side_max=side_max)
-        pixels = self._pixels(body, colour) if scale == 1.0 and body.startswith(_JPEG) else None
+        pixels = self._pixels(body, colour) if self.takes(body, scale) else None
         if pixels is None:
             return images.decode(body, colour=colour, scale=scale, pixels_max=pixels_max, side_max=side_max)
         return Picture(pixels if colour != "bgr" else pixels[:, :, ::-1], pixels.shape[1], pixels.shape[0])
+
+    def takes(self, body: bytes, scale: float) -> bool:
+        """Whether `body`, read at `scale`, is tried here, and not left to `images.decode` from the start."""
+        return scale == 1.0 and body.startswith(_JPEG)
 
     def _pixels(self, body: bytes, colour: Colour) -> images.Pixels | None:
         try:

@@ -60,8 +60,12 @@ def cuda_slots() -> int:
 
 def _service(settings: Settings, gpu: GpuSettings, provider: Provider) -> Service:
     engines = Engines(gpu, lost=end_process)
-    ours = engines.builders(settings, provider, builders(settings, provider))
-    return open_service(settings, "cuda" if provider == "cuda" else "cpu-stand-in", ours, engines)
+    try:
+        ours = engines.builders(settings, provider, builders(settings, provider))
+        return open_service(settings, "cuda" if provider == "cuda" else "cpu-stand-in", ours, engines)
+    except BaseException:
+        engines.close()
+        raise
 
 
 def app() -> FastAPI:

@@ -1,110 +1,201 @@
-"""A process that reads pictures for the service: it decodes, cuts and merges, and has the service run the tiles.
-
-Python's interpreter lock lets one thread of a process work at a time, and a 4K picture holds it for 8.5 of 35 ms of
-work (two-core AMD EPYC, 2026-11): a service on threads alone reads no more than about a hundred pictures a second,
-however many cores it has. `pictures.py` is the other side. Tiles and outputs go through shared memory, the words
-of `talk.py` through a socket. It ends when its service does, whose end of the socket is then closed.
+"""One process that reads pictures, as the service sees it. `picture_reader.py` is what runs in it, `talk.py` what they
+say to each other; `pictures.py` has as many as the service needs.
 """
 
 import os
 import signal
+import socket
+import subprocess
 import sys
-import traceback
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-import numpy as np
-from inference_core import images
-from inference_core.errors import InferenceError, ManifestError, Stopped
-from inference_core.results import Prediction, StageClock
-from inference_core.tiled import TiledDetection, Wanted
-from numpy.typing import NDArray
+from inference_core.errors import OutOfMemory, UnreadableImage
+from inference_core.images import Decode
+from inference_core.results import Prediction, StageClock, Watch, still_wanted
+from inference_core.tiled import Run, TiledDetection
 
-from gpu_api.shared_memory import SharedMemory
-from gpu_api.talk import Failed, Model, Outputs, Picture, Pixels, Ready, Tiles
+from gpu_api.shared_memory import new_memory
+from gpu_api.talk import Dropped, Failed, Model, Outputs, Picture, Pixels, Tiles
 
-_NICE = 5
-"""The threads that feed the GPU come first: while they wait for a core, it has nothing to do."""
+_PATIENCE_S = 120.0
+"""Longer than any picture within the limits takes between two words, on a machine that is much too busy."""
+_DAMAGE = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+"""What ends a process whose decoder a picture leads astray."""
+_KEPT_BYTES = str(1 << 25)  # the most that glibc takes
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    # What one picture needed is kept for the next: memory fresh from the system costs a fault a page.
+    "PILLOW_BLOCKS_MAX": "4",
+    "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
+    "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
+}
 
 
-class _Reader:
-    """The process's side of the talk."""
+class Decoder(Decode, Protocol):
+    """Decodes some pictures in the service, and not in the processes: where the GPU does it, for one."""
 
-    def __init__(self, talk: Connection, memory: SharedMemory) -> None:
-        self._talk, self._memory = talk, memory
-        self._models: dict[str, TiledDetection] = {}
-        self._progress = (0, 0)
+    def takes(self, body: bytes, scale: float) -> bool:
+        """Whether `body`, read at `scale`, is one of them."""
+        ...
 
-    def serve(self) -> None:
-        """Answer until the service is gone."""
+
+class Ended(Exception):
+    """The process is no more."""
+
+
+class Silent(Ended):
+    """The process says nothing."""
+
+
+def cause(ended: Ended, status: int) -> Exception:
+    """What it means for the picture at hand that its process `ended`, with exit status `status`."""
+    if isinstance(ended, Silent):
+        return UnreadableImage(f"This picture takes longer than {_PATIENCE_S:g} s to read.")
+    if status == -signal.SIGKILL:
+        return OutOfMemory("The process that read this picture was ended, as the system does when memory is short.")
+    if -status in _DAMAGE:
+        return UnreadableImage(f"This picture ends the process that reads it (signal {-status}); it may be damaged.")
+    return RuntimeError(f"A process ended with status {status} while it read a picture; the lines above say why.")
+
+
+class PictureProcess:
+    """One, which has one picture at a time."""
+
+    def __init__(self) -> None:
+        """Starts it; `wait_ready` waits until it takes pictures. Raises OSError where the system starts no more."""
+        with ExitStack() as undone:
+            self._memory = new_memory()
+            undone.callback(self._memory.close)
+            self._ours, theirs = socket.socketpair()
+            undone.callback(self._ours.close)
+            with theirs:
+                self._talk = Connection(os.dup(self._ours.fileno()))
+                undone.callback(self._talk.close)
+                self._process = _start(theirs.fileno(), self._memory.fd)
+            undone.pop_all()
+        self._is_ready = False
+        self._is_at_work = False
+        self._known: dict[str, TiledDetection] = {}
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it can take a picture: one whose talk was broken off would answer with the last one's words."""
+        return self.is_alive and not self._is_at_work
+
+    def wait_ready(self) -> None:
+        """Raises Ended where it cannot start."""
+        if not self._is_ready:
+            self._hear()
+            self._is_ready = True
+
+    def predict(
+        self, detection: TiledDetection, body: bytes, scale: float, watch: Watch, decoder: Decoder | None
+    ) -> Prediction:
+        """As `detection.predict`, which it does but for the runs. Raises Ended too."""
+        self.wait_ready()
+        given = self._given(detection, body, scale, decoder)
+        self._is_at_work = True
+        if self._known.get(detection.model) is not detection:
+            self._say(_model(detection))
+            self._known[detection.model] = detection
+        self._say(given)
+        tiles_of = 0
         while True:
-            match self._talk.recv():
-                case Model() as model:
-                    self._models[model.name] = self._detection(model)
-                case Picture() | Pixels() as picture:
-                    if (answer := self._answer(picture)) is not None:
-                        self._talk.send(answer)
+            match self._hear():
+                case Tiles() as tiles:
+                    tiles_of = tiles.of
+                    self._run(tiles, detection.run, watch)
+                case Failed(error):
+                    self._is_at_work = False
+                    raise error
+                case Prediction() as prediction:
+                    self._is_at_work = False
+                    watch(tiles_of, tiles_of)
+                    return prediction
 
-    def _detection(self, model: Model) -> TiledDetection:
-        return TiledDetection(
-            model.name,
-            model.variant,
-            model.input,
-            model.output,
-            self._run,
-            model.pixels_max,
-            model.side_max,
-            empty=self._memory.array,
-        )
+    def _given(self, detection: TiledDetection, body: bytes, scale: float, decoder: Decoder | None) -> Picture | Pixels:
+        """The picture in the memory: as it came, or decoded where that is not the process's part."""
+        if decoder is None or not decoder.takes(body, scale):
+            self._memory.put_bytes(body)
+            return Picture(detection.model, len(body), scale)
+        clock = StageClock()
+        picture = detection.decoded(body, scale, clock)
+        self._memory.put(picture.pixels)
+        shape = picture.pixels.shape
+        return Pixels(detection.model, shape, picture.width, picture.height, scale, clock.timings_ms)
 
-    def _answer(self, picture: Picture | Pixels) -> Prediction | Failed | None:
+    def _run(self, tiles: Tiles, run: Run, watch: Watch) -> None:
         try:
-            return self._predict(picture)
-        except Stopped:
-            return None
-        except (InferenceError, ManifestError, MemoryError) as error:
-            return Failed(error)
-        except Exception:  # an exception of any library may not be one that can be sent
-            return Failed(RuntimeError(f"A picture's process failed:\n{traceback.format_exc()}"))
+            watch(tiles.done, tiles.of)
+            outputs = run(self._memory.array(tiles.shape, tiles.dtype), still_wanted(watch, tiles.done, tiles.of))
+            self._memory.put(outputs)
+        except BaseException:
+            self._say(Dropped())
+            self._is_at_work = False
+            raise
+        self._say(Outputs(outputs.shape))
 
-    def _predict(self, picture: Picture | Pixels) -> Prediction:
-        detection = self._models[picture.model]
-        match picture:  # out of the memory, where its tiles will lie
-            case Picture(_, size, scale):
-                body = self._memory.array((size,), np.uint8).tobytes()
-                return detection.predict(body, scale=scale, watch=self._note)
-            case Pixels(_, shape, width, height, scale, timings_ms):
-                pixels = self._memory.array(shape, np.uint8).copy()
-                clock = StageClock(timings_ms)
-                return detection.found(
-                    images.Picture(pixels, width, height), scale=scale, clock=clock, watch=self._note
-                )
+    def _say(self, word: Any) -> None:
+        try:
+            self._talk.send(word)
+        except OSError:
+            raise Ended from None
 
-    def _note(self, done: int, of: int) -> None:
-        self._progress = done, of
+    def _hear(self) -> Any:
+        try:
+            if self._talk.poll(_PATIENCE_S):
+                return self._talk.recv()
+        except (OSError, EOFError):
+            raise Ended from None
+        raise Silent
 
-    def _run(self, tiles: NDArray[Any], _wanted: Wanted) -> NDArray[np.float32]:
-        if not self._memory.holds(tiles):
-            self._memory.put(tiles)
-        self._talk.send(Tiles(tiles.shape, tiles.dtype.str, *self._progress))
-        match self._talk.recv():
-            case Outputs(shape):
-                return self._memory.array(shape, np.float32).copy()
-        raise Stopped
+    def hang_up(self) -> None:
+        """Have both sides hear no more; it then ends by itself."""
+        with suppress(OSError):  # where it was done before
+            self._ours.shutdown(socket.SHUT_RDWR)
 
-
-def main(talk_fd: int, memory_fd: int) -> None:
-    """Read pictures until the service is gone."""
-    # Whoever ends the service by a signal to all its processes lets it finish what it has first.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICE)
-    talk = Connection(talk_fd)
-    with suppress(EOFError, ConnectionError):
-        talk.send(Ready())
-        _Reader(talk, SharedMemory(memory_fd)).serve()
+    def end(self, wait_s: float) -> int:
+        """Have it end, by force after `wait_s`; its exit status, negative for a signal."""
+        self.hang_up()
+        try:
+            status = self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._ours.close()
+        self._memory.close()
+        return status
 
 
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+def _start(talk_fd: int, memory_fd: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - this interpreter, our own module
+        [sys.executable, "-P", "-m", "gpu_api.picture_reader", str(talk_fd), str(memory_fd)],
+        env=_environment(),
+        pass_fds=(talk_fd, memory_fd),
+        stdin=subprocess.DEVNULL,
+        process_group=0,  # the terminal's Ctrl-C is the service's to handle
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Ours less what is nobody else's business: pictures come from strangers, settings hold keys."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("INFERENCE_")}
+    path = os.pathsep.join(os.fspath(entry) or str(Path.cwd()) for entry in sys.path)
+    return {**_ENVIRONMENT, **own, "PYTHONPATH": path}
+
+
+def _model(of: TiledDetection) -> Model:
+    return Model(of.model, of.variant, of.input, of.output, of.pixels_max, of.side_max)

@@ -1,193 +1,130 @@
-"""The processes that read pictures, as the service sees them: a picture goes out, its tiles come in to be run, the
-answer follows. `picture_process.py` is their side.
-"""
+"""The processes that read the service's pictures: enough of them, and none that has ended."""
 
 import logging
-import os
 import queue
-import signal
-import socket
-import subprocess
-import sys
-from multiprocessing.connection import Connection
+from threading import Lock
+from time import monotonic
 
-from inference_core import images
-from inference_core.errors import OutOfMemory, Overloaded, StartupError, UnreadableImage
-from inference_core.results import Prediction, StageClock, Watch, still_wanted
-from inference_core.tiled import Run, TiledDetection
+from inference_core.errors import OutOfMemory, Overloaded, StartupError
+from inference_core.results import Prediction, Watch
+from inference_core.tiled import TiledDetection
 
-from gpu_api.shared_memory import new_memory
-from gpu_api.talk import Dropped, Failed, Model, Outputs, Picture, Pixels, Ready, Tiles
+from gpu_api.picture_process import Decoder, Ended, PictureProcess, cause
 
 _LOG = logging.getLogger("inference.gpu")
 _FAREWELL_S = 5.0
-_START_S = 60.0
-_KEPT_BYTES = str(1 << 25)  # the most that glibc takes
-_ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",
-    # What one picture needed is kept for the next: memory fresh from the system costs a fault a page.
-    "PILLOW_BLOCKS_MAX": "4",
-    "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
-    "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
-}
-
-
-class PictureProcess:
-    """One of them, which has one picture at a time."""
-
-    def __init__(self) -> None:
-        """Starts it; `wait_ready` waits until it takes pictures."""
-        self._memory = new_memory()
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own module
-                [sys.executable, "-m", "gpu_api.picture_process", str(theirs.fileno()), str(self._memory.fd)],
-                env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                pass_fds=(theirs.fileno(), self._memory.fd),
-                stdin=subprocess.DEVNULL,
-            )
-            self._talk = Connection(ours.detach())
-        self._is_ready = False
-        self._known: dict[str, TiledDetection] = {}
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it can still take a picture."""
-        return self._process.poll() is None
-
-    def wait_ready(self) -> None:
-        """Raises EOFError where it cannot start."""
-        if not self._is_ready:
-            if not self._talk.poll(_START_S):
-                raise EOFError
-            assert isinstance(self._talk.recv(), Ready)
-            self._is_ready = True
-
-    def predict(self, detection: TiledDetection, body: bytes, scale: float, watch: Watch) -> Prediction:
-        """As `detection.predict`, which it does but for the runs. Raises EOFError or ConnectionError when it ends."""
-        self.wait_ready()
-        if self._known.get(detection.model) is not detection:
-            self._talk.send(_model(detection))
-            self._known[detection.model] = detection
-        self._talk.send(self._given(detection, body, scale))
-        tiles_of = 0
-        while True:
-            match self._talk.recv():
-                case Tiles() as tiles:
-                    tiles_of = tiles.of
-                    self._run(tiles, detection.run, watch)
-                case Failed(error):
-                    raise error
-                case Prediction() as prediction:
-                    watch(tiles_of, tiles_of)
-                    return prediction
-
-    def _given(self, detection: TiledDetection, body: bytes, scale: float) -> Picture | Pixels:
-        """The picture in the memory: as it came, or decoded where that is not the process's part."""
-        if detection.decode is images.decode:
-            self._memory.put_bytes(body)
-            return Picture(detection.model, len(body), scale)
-        clock = StageClock()
-        picture = detection.decoded(body, scale, clock)
-        self._memory.put(picture.pixels)
-        shape = picture.pixels.shape
-        return Pixels(detection.model, shape, picture.width, picture.height, scale, clock.timings_ms)
-
-    def _run(self, tiles: Tiles, run: Run, watch: Watch) -> None:
-        try:
-            watch(tiles.done, tiles.of)
-            outputs = run(self._memory.array(tiles.shape, tiles.dtype), still_wanted(watch, tiles.done, tiles.of))
-            self._memory.put(outputs)
-        except BaseException:
-            self._talk.send(Dropped())
-            raise
-        self._talk.send(Outputs(outputs.shape))
-
-    def hang_up(self) -> None:
-        """Let it end by itself."""
-        self._talk.close()
-
-    def end(self) -> int:
-        """Have it end, if it has not; its exit status, negative for a signal."""
-        self.hang_up()
-        self._memory.close()
-        try:
-            return self._process.wait(_FAREWELL_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+"""For processes that are told to end. One whose talk has ended is about to be gone, or is ended by force."""
+_LAST_S = 0.5
 
 
 class PictureProcesses:
-    """`count` of them. One that ends is replaced."""
+    """As many as there are pictures at a time: `count` from the start, one more where all have a picture (that of a
+    background job may rest for a request), and a new one in the place of one that ended.
+    """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, decoder: Decoder | None = None) -> None:
         """Raises StartupError when they cannot start."""
-        self._all = [PictureProcess() for _ in range(count)]
+        self._decoder = decoder
+        self._lock = Lock()
+        self._all: set[PictureProcess] = set()
         self._free: queue.LifoQueue[PictureProcess] = queue.LifoQueue()
         self._is_closed = False
         try:
-            for process in self._all:
+            for process in [self._new() for _ in range(count)]:
                 process.wait_ready()
                 self._free.put(process)
-        except EOFError:
+        except (OSError, Ended) as error:
             self.close()
-            raise StartupError("The processes that read pictures do not start; the lines above say why.") from None
+            raise StartupError(
+                f"The processes that read pictures do not start ({str(error) or 'the lines above say why'}). "
+                "INFERENCE_GPU_PROCESSES=0 reads them in threads."
+            ) from None
 
     @property
     def pids(self) -> list[int]:
         """Their numbers."""
-        return [process.pid for process in self._all]
+        with self._lock:
+            return [process.pid for process in self._all]
 
     def predict(self, detection: TiledDetection, body: bytes, *, scale: float, watch: Watch) -> Prediction:
-        """As `detection.predict`, by the next process that is free. Raises UnreadableImage when the picture ends its
-        process, OutOfMemory when the system does, Overloaded once closed.
+        """As `detection.predict`, in a process. Raises UnreadableImage when the picture ends it, OutOfMemory when the
+        system does or starts none, Overloaded once closed, RuntimeError when it ends for a reason of its own.
         """
-        process = self._free.get()
+        process = self._taken()
         try:
+            return process.predict(detection, body, scale, watch, self._decoder)
+        except Ended as ended:
             if self._is_closed:
-                raise Overloaded("The service is stopping.", retry_after_s=15)
-            if not process.is_alive:  # it ended between two pictures, which neither is to blame for
-                process = self._replaced(process)
-            try:
-                return process.predict(detection, body, scale, watch)
-            except (EOFError, ConnectionError):
-                status = process.end()
-                process = self._replaced(process)
-                raise _cause(status) from None
+                raise _stopping() from None
+            raise cause(ended, self._dropped(process)) from None
         finally:
-            self._free.put(process)
+            self._give_back(process)
+
+    def check(self) -> None:
+        """Raise OutOfMemory when none is there and none can be started."""
+        with self._lock:
+            is_any = any(process.is_alive for process in self._all)
+        if not is_any:
+            self._give_back(self._taken())
 
     def close(self) -> None:
         """Take no more, and end them all."""
-        self._is_closed = True
-        for process in self._all:
+        with self._lock:
+            self._is_closed = True
+            processes = list(self._all)
+        for process in processes:
             process.hang_up()
-        for process in self._all:
-            process.end()
+        ends = monotonic() + _FAREWELL_S
+        for process in processes:
+            process.end(max(0.0, ends - monotonic()))
 
-    def _replaced(self, ended: PictureProcess) -> PictureProcess:
-        _LOG.error("process %d, which read pictures, ended with status %d and is replaced", ended.pid, ended.end())
-        process = PictureProcess()
+    def _taken(self) -> PictureProcess:
+        """One that is free, or new."""
+        while not self._is_closed:
+            try:
+                process = self._free.get_nowait()
+            except queue.Empty:
+                return self._started()
+            if process.is_alive:
+                return process
+            self._dropped(process)
+        raise _stopping()
+
+    def _started(self) -> PictureProcess:
+        try:
+            process = self._new()
+        except OSError as error:
+            raise OutOfMemory(f"No further process that reads pictures starts: {error}.") from None
         try:
             process.wait_ready()
-        except EOFError:
-            process.end()
-            raise OutOfMemory("No process that reads pictures can be started here any more.") from None
-        self._all[self._all.index(ended)] = process
+        except Ended:
+            status = self._dropped(process)
+            raise OutOfMemory(f"No process that reads pictures starts; one ended with status {status}.") from None
         return process
 
+    def _new(self) -> PictureProcess:
+        with self._lock:
+            if self._is_closed:
+                raise _stopping()
+            process = PictureProcess()
+            self._all.add(process)
+            return process
 
-def _model(of: TiledDetection) -> Model:
-    return Model(of.model, of.variant, of.input, of.output, of.pixels_max, of.side_max)
+    def _give_back(self, process: PictureProcess) -> None:
+        if process.is_free:
+            self._free.put(process)
+        elif process in self._all:
+            self._dropped(process)
+
+    def _dropped(self, process: PictureProcess) -> int:
+        """Its exit status, now that it is none of them any more."""
+        status = process.end(_LAST_S)
+        with self._lock:
+            self._all.discard(process)
+        if not self._is_closed:
+            _LOG.error("process %d, which read pictures, ended with status %d", process.pid, status)
+        return status
 
 
-def _cause(status: int) -> OutOfMemory | UnreadableImage:
-    if status == -signal.SIGKILL:
-        return OutOfMemory("The process that read this picture was ended, as the system does when memory is short.")
-    return UnreadableImage(f"This picture ends the process that reads it (status {status}); it is most likely damaged.")
+def _stopping() -> Overloaded:
+    return Overloaded("The service is stopping.", retry_after_s=15)

@@ -25,6 +25,10 @@ from onnx import helper, numpy_helper
 _LOG = logging.getLogger("inference.gpu")
 _BY_DATA = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress", "If", "Loop", "Scan"})
 """Operators whose output's shape may depend on values: runs that agree prove nothing then."""
+_UNEVEN = frozenset({
+    "Clip", "Div", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Where",
+})  # fmt: skip
+"""Operators whose output may stay what it is while an input changes."""
 _CONSTANT_BYTES_MAX = 1 << 22
 _TOLERANCE = 1e-3
 """Relative, and absolute in pixels; a Reshape gone wrong puts values in other places altogether."""
@@ -51,7 +55,11 @@ def without_shapes(
     the last is how many there are; and its outputs for all of them. Logs why where nothing could be taken out. Raises
     what ONNX Runtime raises for a model that does not run.
     """
-    split = _split(proto.graph)
+    try:
+        split = _split(proto.graph)
+    except ValueError as error:
+        _LOG.warning("arithmetic on shapes is left in the graph: %s", error)
+        split = _Split([], [], [])
     outputs = [value.name for value in proto.graph.output]
     names = [name for name in dict.fromkeys(outputs + split.edge) if name not in tiles]
     values = {**tiles, **_runs(proto, [tiles], names, data_folder)[0]}
@@ -71,8 +79,10 @@ def without_shapes(
 
 
 def _split(graph: onnx.GraphProto) -> _Split:
-    if any(node.op_type in _BY_DATA for node in graph.node):
-        return _Split([], [], [])
+    """Raises ValueError for a graph that this cannot be said of."""
+    if kinds := {node.op_type for node in graph.node} & _BY_DATA:
+        raise ValueError(f"the shape of what {min(kinds)} gives depends on values.")
+    _require_order(graph)
     constant = {value.name for value in graph.initializer} | {""}
     derived: list[str] = []
     after: set[str] = set()
@@ -87,6 +97,15 @@ def _split(graph: onnx.GraphProto) -> _Split:
                 derived += [name for name in node.output if name]
             after |= set(node.output) - {""}
     return _Split(derived, list(edge), [value.name for value in graph.output if value.name in after])
+
+
+def _require_order(graph: onnx.GraphProto) -> None:
+    """ONNX wants each node behind those that it reads; ONNX Runtime takes other orders too."""
+    later = {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        if behind := later & set(node.input) - {""}:
+            raise ValueError(f"{min(behind)} is read before the node that makes it.")
+        later -= set(node.output)
 
 
 def _first(count: int, values: Arrays, counts: Sequence[int]) -> Arrays:
@@ -106,11 +125,10 @@ def _rewritten(
     reshapes = [n for n in lean.graph.node if n.op_type == "Reshape" and n.input[1] in split.derived]
     names = sorted({*split.derived, *(node.output[0] for node in reshapes)})
     runs = _runs(_tail(proto, batches[-1], names), batches, names, data_folder)
-    values = {
-        name: runs[0][name]
-        for name in split.derived
-        if all(np.array_equal(runs[0][name], run[name]) for run in runs) and runs[0][name].nbytes <= _CONSTANT_BYTES_MAX
-    }
+    same = {name for name in split.derived if all(np.array_equal(runs[0][name], run[name]) for run in runs)}
+    _require_even([node for node in proto.graph.node if same & set(node.output)], set(split.derived) - same)
+    values = {name: runs[0][name] for name in split.derived if name in same}
+    values = {name: value for name, value in values.items() if value.nbytes <= _CONSTANT_BYTES_MAX}
     for node in reshapes:
         target = _target([run[node.output[0]].shape for run in runs])
         if node.input[1] not in values and target is not None:
@@ -118,6 +136,15 @@ def _rewritten(
             values[node.input[1]] = target
     _make_constant(lean.graph, values)
     return lean
+
+
+def _require_even(nodes: Iterable[onnx.NodeProto], counted: set[str]) -> None:
+    """Of `nodes`, whose values are the same for all numbers of tiles that are tried, none may depend on that number
+    (`counted`) by a step: its value would be another for more.
+    """
+    for node in nodes:
+        if node.op_type in _UNEVEN and counted & set(node.input):
+            raise ValueError(f"{node.op_type} of the number of tiles may be the same for a few tiles alone.")
 
 
 def _target(shapes: Sequence[tuple[int, ...]]) -> NDArray[np.int64] | None:

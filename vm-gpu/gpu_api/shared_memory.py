@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class SharedMemory:
-    """One side's view of it. Holds one array at a time, and grows to the largest there was."""
+    """One side's view of it. Holds one array at a time, grows to the largest there was and stays so."""
 
     def __init__(self, fd: int) -> None:
         """`fd` is that of `new_memory`, or what the other process got of it."""
@@ -25,8 +25,8 @@ class SharedMemory:
         return self._file.fileno()
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """The array at its start, whose content is what either side wrote last. Raises MemoryError when there is not
-        so much memory.
+        """The array at its start, whose content is what either side wrote last. Raises MemoryError where the system
+        refuses so much at once; it takes the memory only as it is written.
         """
         wanted = np.dtype(dtype)
         count = int(np.prod(shape))

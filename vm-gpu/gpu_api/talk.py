@@ -1,4 +1,6 @@
-"""What the service and a process that reads its pictures say to each other. Whoever has spoken waits for the answer."""
+"""What the service and a process that reads its pictures say to each other: a picture, then tiles and their outputs in
+turn, then the answer.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

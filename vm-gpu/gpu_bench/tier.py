@@ -12,6 +12,7 @@ from time import process_time
 
 import numpy as np
 from gpu_api.engines import Engines
+from gpu_api.pictures import PictureProcesses
 from inference_core import images, tiling
 from inference_core.detection import DetectionPipeline
 from inference_core.errors import DeviceLost
@@ -33,12 +34,12 @@ class Tier:
     """Tiles of one run at most."""
     engine: str
     """What the model got of what the tier can do, as its log says it."""
-    pids: tuple[int, ...] = ()
-    """The processes that read pictures for it."""
+    processes: PictureProcesses | None = None
+    """Who reads pictures for it."""
 
     def cpu_s(self) -> float:
         """Processor seconds so far, of this process and of those."""
-        return process_time() + sum(map(_cpu_s, self.pids))
+        return process_time() + sum(map(_cpu_s, self.processes.pids if self.processes else ()))
 
 
 @contextmanager
@@ -47,19 +48,21 @@ def opened_tier(manifest: Manifest, context: Context, settings: GpuSettings | No
     those of the environment, as the service reads them.
     """
     engines = Engines(settings or gpu_settings(context), lost=_lost)
-    pipeline = engines.builders(Settings(slots=context.callers), context.plan.provider, {})["detection"](manifest)
-    assert isinstance(pipeline, DetectionPipeline)
     try:
+        pipeline = engines.builders(Settings(slots=context.callers), context.plan.provider, {})["detection"](manifest)
+        assert isinstance(pipeline, DetectionPipeline)
         engine, _ = engines.by_name[manifest.name]
-        pids = tuple(engines.processes.pids) if engines.processes else ()
-        yield Tier(pipeline, engine.runs.batch_max, json.dumps(engine.describe()), pids)
+        yield Tier(pipeline, engine.runs.batch_max, json.dumps(engine.describe()), engines.processes)
     finally:
         engines.close()
 
 
 def _cpu_s(pid: int) -> float:
     """Processor seconds of another process: utime and stime of proc(5), the 12th and 13th field after its name."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except FileNotFoundError:  # it has ended
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
