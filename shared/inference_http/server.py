@@ -13,6 +13,7 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 from inference_core.errors import StartupError
+from inference_core.heap import keep_freed
 from inference_core.settings import Settings
 
 from inference_http.protocol import bounded_protocol
@@ -36,6 +37,8 @@ def run(open_app: Callable[[], FastAPI], host: str, port: int) -> None:
         # Modules and models live as long as the process: no collection need ever look at them again.
         gc.collect()
         gc.freeze()
+        # After the models: what their loading freed is given back.
+        keep_freed()
     except StartupError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None

@@ -24,13 +24,10 @@ _PATIENCE_S = 120.0
 """Longer than any picture within the limits takes between two words, on a machine that is much too busy."""
 _DAMAGE = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 """What ends a process whose decoder a picture leads astray."""
-_KEPT_BYTES = str(1 << 25)  # the most that glibc takes
 _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
-    # What one picture needed is kept for the next: memory fresh from the system costs a fault a page.
+    # Of 16 MB each: Pillow keeps them from one picture for the next, as heap.py says of other memory.
     "PILLOW_BLOCKS_MAX": "4",
-    "MALLOC_MMAP_THRESHOLD_": _KEPT_BYTES,
-    "MALLOC_TRIM_THRESHOLD_": _KEPT_BYTES,
 }
 
 

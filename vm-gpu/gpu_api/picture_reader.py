@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from inference_core import images
 from inference_core.errors import InferenceError, ManifestError, Stopped
+from inference_core.heap import keep_freed
 from inference_core.results import Prediction, StageClock
 from inference_core.tiled import TiledDetection, Wanted
 from numpy.typing import NDArray
@@ -101,6 +102,7 @@ def main(talk_fd: int, memory_fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICE)
+    keep_freed()
     with suppress(OSError):  # where memory is short, a picture is lost and not the service
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     talk = Connection(talk_fd)
