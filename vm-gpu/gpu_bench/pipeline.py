@@ -75,7 +75,7 @@ def run_gpu_decode(context: Context) -> None:
 def _rows(context: Context, tier: Tier, bodies: Mapping[str, Sequence[bytes]]) -> None:
     many = context.callers
     # In the order of importance: what the time does not suffice for is left out from the end.
-    wanted = [("jpeg", many, 1.0), ("jpeg", 1, 1.0), ("jpeg", many // 2, 1.0), ("bmp", many, 1.0)]
+    wanted = [("jpeg", many, 1.0), ("jpeg", 1, 1.0), ("jpeg", 2 * many, 1.0), ("bmp", many, 1.0)]
     wanted += [("jpeg", 1, 0.5), ("jpeg", many, 0.5)]
     for way, callers, scale in wanted if is_primary(tier.pipeline.manifest) else wanted[:FEW]:
         _add(context, tier, way, bodies[way], callers=callers, scale=scale)
