@@ -12,7 +12,7 @@ from inference_core.manifest import DetectionOutput, ImageInput, Manifest
 from inference_core.results import Prediction, Watch, still_wanted, unwatched
 from inference_core.session import Session
 from inference_core.settings import Settings
-from inference_core.tiled import Run, TiledDetection, Wanted, black_tiles
+from inference_core.tiled import PictureModel, Run, TiledDetection, Wanted, black_tiles
 
 
 class Predict(Protocol):
@@ -50,16 +50,10 @@ class DetectionPipeline:
         self._input, self._output = manifest.input, manifest.output
         self._output_names = heads.output_names(manifest.output)
         session.require(manifest.name, inputs=[manifest.input.name], outputs=self._output_names)
-        self.tiled = TiledDetection(
-            manifest.name,
-            manifest.variant,
-            manifest.input,
-            manifest.output,
-            run or self.session_run,
-            pixels_max,
-            side_max,
-            decode,
+        model = PictureModel(
+            manifest.name, manifest.variant, manifest.input, manifest.output, pixels_max=pixels_max, side_max=side_max
         )
+        self.tiled = TiledDetection(model, run or self.session_run, decode)
         self._predict = predict
         self.tile_s = 0.0
         """Seconds that one tile took when the model was warmed; 0 before."""

@@ -28,16 +28,23 @@ _BOXES_MAX = 3000
 
 
 @dataclass(frozen=True)
-class TiledDetection:
-    """Finds the objects of a picture with `run`, a detection model that takes `input` and answers with `output`."""
+class PictureModel:
+    """What a detection model is to those who read pictures for it: nothing that another process could not be sent."""
 
-    model: str
+    name: str
     variant: str
     input: ImageInput
     output: DetectionOutput
-    run: Run
     pixels_max: int
     side_max: int
+
+
+@dataclass(frozen=True)
+class TiledDetection:
+    """Finds the objects of a picture with `run`, which runs the tiles of `model`."""
+
+    model: PictureModel
+    run: Run
     decode: images.Decode = images.decode
     """`images.decode`, or what takes its place."""
     empty: tiling.Empty = np.empty
@@ -58,7 +65,11 @@ class TiledDetection:
         check_scale(scale)
         with clock.stage("decode"):
             return self.decode(
-                body, colour=self.input.colour, scale=scale, pixels_max=self.pixels_max, side_max=self.side_max
+                body,
+                colour=self.model.input.colour,
+                scale=scale,
+                pixels_max=self.model.pixels_max,
+                side_max=self.model.side_max,
             )
 
     def found(self, picture: images.Picture, *, scale: float, clock: StageClock, watch: Watch) -> Prediction:
@@ -67,8 +78,8 @@ class TiledDetection:
         with clock.stage("postprocess"):
             detections = self._in_picture(boxes, picture)
         fields = {
-            "model": self.model,
-            "variant": self.variant,
+            "model": self.model.name,
+            "variant": self.model.variant,
             "scale": scale,
             "image": {"width": picture.width, "height": picture.height},
             "detections": [{"label": d.label, "score": d.score, "box": list(d.box)} for d in detections],
@@ -78,7 +89,7 @@ class TiledDetection:
     def _detect(self, pixels: images.Pixels, clock: StageClock, watch: Watch) -> Boxes:
         """All objects in `pixels`, in its pixels. The tiles' outputs are reduced to boxes batch by batch."""
         height, width = pixels.shape[:2]
-        settings = self.input
+        settings = self.model.input
         tiles = tiling.plan(width, height, tile_px=settings.tile_px, overlap_px=settings.overlap_px)
         cuts = tiling.batches(
             pixels,
@@ -100,7 +111,7 @@ class TiledDetection:
                 output = self.run(tensor, still_wanted(watch, len(found), len(tiles)))
             with clock.stage("postprocess"):
                 of_picture = {"width": width, "height": height, "overlap_px": settings.overlap_px}
-                boxes_by_tile = heads.candidates(output, self.output, settings)
+                boxes_by_tile = heads.candidates(output, self.model.output, settings)
                 for moved, border in tiling.each_to_picture(boxes_by_tile, batch[0], **of_picture):
                     found.append(moved)
                     cut.append(border)
@@ -109,15 +120,15 @@ class TiledDetection:
             best = np.argsort(-boxes.scores, kind="stable")[:_BOXES_MAX]
             windows = np.repeat(tiling.windows_of(tiles), [len(part) for part in found], axis=0)
             boxes, borders, windows = boxes.take(best), borders[best], windows[best]
-            is_final = heads.is_final(self.output)
-            return tiling.merge(boxes, borders, windows, iou_max=self.output.iou_max, is_each_final=is_final)
+            is_final = heads.is_final(self.model.output)
+            return tiling.merge(boxes, borders, windows, iou_max=self.model.output.iou_max, is_each_final=is_final)
 
     def _in_picture(self, boxes: Boxes, picture: images.Picture) -> list[Detection]:
         """Boxes of the scaled pixels as detections in pixels of the whole picture, to a hundredth."""
         height, width = picture.pixels.shape[:2]
         ratio = np.array([picture.width / width, picture.height / height] * 2)
         corners = np.round(boxes.xyxy.astype(np.float64) * ratio, 2)
-        labels = self.output.labels
+        labels = self.model.output.labels
         return [
             Detection(labels[label], round(score, 4), (x1, y1, x2, y2))
             for (x1, y1, x2, y2), score, label in zip(

@@ -1,6 +1,7 @@
 """Engines: what of the device each model gets, readiness by a real inference, the figures, and the end."""
 
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from gpu_api.metrics import GpuMetrics, gpu_gauges
 from inference_core import heads
 from inference_core.detection import DetectionPipeline
 from inference_core.device import HostMemory
-from inference_core.errors import DeviceLost, ManifestError, Overloaded
+from inference_core.errors import DeviceLost, ManifestError, OutOfMemory, Overloaded
 from inference_core.manifest import DetectionOutput, ImageInput, read_manifest
 from inference_core.providers import GpuPlan
 from inference_core.registry import Pipeline
@@ -27,6 +28,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.models import squares_picture, tensor_model
 from tests.vm_gpu.finished import end2end_manifest, nms_manifest, suppressed_manifest
+from tests.vm_gpu.reading import killed
 from tests.vm_gpu.runs import GatedRuns, numbered, squares_engine, squares_manifest
 
 PICTURE = squares_picture(112, 64, [(16, 32), (96, 16)])
@@ -200,6 +202,30 @@ def test_where_only_tensor_models_are_served_a_check_asks_the_device_itself(tmp_
             engines.check()
     assert len(told) == 1
     engines.close()
+
+
+def test_processes_that_read_pictures_are_started_for_the_first_model_of_pictures(
+    engines: Engines, tmp_path: Path
+) -> None:
+    pairs(engines, tmp_path / "tensor")
+    assert engines.processes is None
+    opened(engines, tmp_path / "pictures")
+    assert engines.processes is not None
+    assert len(engines.processes.pids) == Settings().slots
+
+
+def test_a_check_fails_where_no_picture_can_be_read(
+    engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(engines, tmp_path)
+    assert engines.processes
+    engines.check()
+    killed(engines.processes, signal.SIGKILL)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(OutOfMemory, match="No process that reads pictures starts"):
+            engines.check()
+    engines.check()
 
 
 def test_a_tensor_run_that_fails_tells_whether_the_device_is_lost(tmp_path: Path) -> None:

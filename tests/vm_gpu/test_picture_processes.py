@@ -20,10 +20,10 @@ from inference_core.errors import (
     StartupError,
     UnreadableImage,
 )
-from inference_core.manifest import Manifest, read_manifest
+from inference_core.manifest import Manifest
 from inference_core.session import Session
 
-from tests.models import detection_model, squares_picture
+from tests.models import squares_picture
 from tests.vm_gpu.reading import (
     PICTURE,
     WAIT_S,
@@ -35,16 +35,6 @@ from tests.vm_gpu.reading import (
     through,
     until,
 )
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return read_manifest(detection_model(tmp_path_factory.mktemp("models")))
-
-
-@pytest.fixture(scope="module")
-def session(manifest: Manifest) -> Session:
-    return Session(manifest.model_bytes, threads=1)
 
 
 @pytest.fixture
@@ -237,7 +227,7 @@ def test_closing_ends_those_that_are_at_work_all_at_once(
     with ThreadPoolExecutor(5) as pool:
         with held(processes):
             answers = [pool.submit(pipeline.predict, PICTURE) for _ in range(5)]
-            until(lambda: not processes._free.qsize())
+            until(lambda: not processes._free)
             started = time.monotonic()
             processes.close()
             took_s = time.monotonic() - started

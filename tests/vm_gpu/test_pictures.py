@@ -32,20 +32,10 @@ from tests.vm_gpu.reading import NOISE, PICTURE, PIXELS_MAX, Interrupted, is_ali
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return read_manifest(detection_model(tmp_path_factory.mktemp("models")))
-
-
-@pytest.fixture(scope="module")
 def processes() -> Iterator[PictureProcesses]:
     opened = PictureProcesses(2)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="module")
-def session(manifest: Manifest) -> Session:
-    return Session(manifest.model_bytes, threads=1)
 
 
 @pytest.fixture

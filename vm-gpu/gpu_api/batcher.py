@@ -31,7 +31,7 @@ _THREADS = 2
 """One batch is copied while another computes."""
 _NEARLY_FULL = 0.75
 """Of a batch, from which it is copied while another computes: where it waited until it was full or the other had ended,
-the device would often have nothing to do for as long as the copy takes, which is up to half a batch's time.
+the device would often have nothing to do for as long as the copy takes.
 """
 
 

@@ -65,10 +65,10 @@ class Engines:
             if provider != "cuda":
                 raise SettingsError("INFERENCE_GPU_DECODE=1 needs a GPU; a CPU stand-in has none.")
             self._decoder = JpegDecoder(self.settings.gpu_device)
-        if self.settings.gpu_processes:
-            self.processes = PictureProcesses(settings.slots, self._decoder)
 
         def detection(manifest: Manifest) -> Pipeline:
+            if self.settings.gpu_processes and not self.processes:
+                self.processes = PictureProcesses(settings.slots, self._decoder)
             return self._pipeline(open_engine(manifest, self.settings, provider, threads), settings)
 
         def tensor(manifest: Manifest) -> Pipeline:
@@ -101,8 +101,6 @@ class Engines:
         """
         if self._failure:
             raise self._failure
-        if self.processes:
-            self.processes.check()
         with self._lock:
             # A device that hangs holds one thread, however often it is asked for.
             if self._check is None or self._check.done():
@@ -111,6 +109,8 @@ class Engines:
         check.result(_CHECK_S)
 
     def _try_all(self) -> None:
+        if self.processes:
+            self.processes.check()
         if not self.by_name:  # no batch would tell
             self._require_device()
         for engine, batcher in self.by_name.values():

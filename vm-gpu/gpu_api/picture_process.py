@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from inference_core.errors import OutOfMemory, UnreadableImage
 from inference_core.images import Decode
 from inference_core.results import Prediction, StageClock, Watch, still_wanted
-from inference_core.tiled import Run, TiledDetection
+from inference_core.tiled import PictureModel, Run, TiledDetection
 
 from gpu_api.shared_memory import new_memory
-from gpu_api.talk import Dropped, Failed, Model, Outputs, Picture, Pixels, Tiles
+from gpu_api.talk import Dropped, Failed, Outputs, Picture, Pixels, Tiles
 
 _PATIENCE_S = 120.0
 """Longer than any picture within the limits takes between two words, on a machine that is much too busy."""
@@ -62,7 +62,7 @@ class PictureProcess:
     """One, which has one picture at a time."""
 
     def __init__(self) -> None:
-        """Starts it; `wait_ready` waits until it takes pictures. Raises OSError where the system starts no more."""
+        """Starts it; `wait_ready` comes before the first picture. Raises OSError where the system starts no more."""
         with ExitStack() as undone:
             self._memory = new_memory()
             undone.callback(self._memory.close)
@@ -73,9 +73,8 @@ class PictureProcess:
                 undone.callback(self._talk.close)
                 self._process = _start(theirs.fileno(), self._memory.fd)
             undone.pop_all()
-        self._is_ready = False
         self._is_at_work = False
-        self._known: dict[str, TiledDetection] = {}
+        self._known: dict[str, PictureModel] = {}
 
     @property
     def pid(self) -> int:
@@ -93,21 +92,19 @@ class PictureProcess:
         return self.is_alive and not self._is_at_work
 
     def wait_ready(self) -> None:
-        """Raises Ended where it cannot start."""
-        if not self._is_ready:
-            self._hear()
-            self._is_ready = True
+        """Until it takes pictures. Raises Ended where it cannot start."""
+        self._hear()
 
     def predict(
         self, detection: TiledDetection, body: bytes, scale: float, watch: Watch, decoder: Decoder | None
     ) -> Prediction:
         """As `detection.predict`, which it does but for the runs. Raises Ended too."""
-        self.wait_ready()
         given = self._given(detection, body, scale, decoder)
         self._is_at_work = True
-        if self._known.get(detection.model) is not detection:
-            self._say(_model(detection))
-            self._known[detection.model] = detection
+        model = detection.model
+        if self._known.get(model.name) is not model:
+            self._say(model)
+            self._known[model.name] = model
         self._say(given)
         tiles_of = 0
         while True:
@@ -127,12 +124,12 @@ class PictureProcess:
         """The picture in the memory: as it came, or decoded where that is not the process's part."""
         if decoder is None or not decoder.takes(body, scale):
             self._memory.put_bytes(body)
-            return Picture(detection.model, len(body), scale)
+            return Picture(detection.model.name, len(body), scale)
         clock = StageClock()
         picture = detection.decoded(body, scale, clock)
         self._memory.put(picture.pixels)
         shape = picture.pixels.shape
-        return Pixels(detection.model, shape, picture.width, picture.height, scale, clock.timings_ms)
+        return Pixels(detection.model.name, shape, picture.width, picture.height, scale, clock.timings_ms)
 
     def _run(self, tiles: Tiles, run: Run, watch: Watch) -> None:
         try:
@@ -192,7 +189,3 @@ def _environment() -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith("INFERENCE_")}
     path = os.pathsep.join(os.fspath(entry) or str(Path.cwd()) for entry in sys.path)
     return {**_ENVIRONMENT, **own, "PYTHONPATH": path}
-
-
-def _model(of: TiledDetection) -> Model:
-    return Model(of.model, of.variant, of.input, of.output, of.pixels_max, of.side_max)

@@ -20,11 +20,11 @@ from inference_core import images
 from inference_core.errors import InferenceError, ManifestError, Stopped
 from inference_core.heap import keep_freed
 from inference_core.results import Prediction, StageClock
-from inference_core.tiled import TiledDetection, Wanted
+from inference_core.tiled import PictureModel, TiledDetection, Wanted
 from numpy.typing import NDArray
 
 from gpu_api.shared_memory import SharedMemory
-from gpu_api.talk import Failed, Model, Outputs, Picture, Pixels, Ready, Tiles
+from gpu_api.talk import Failed, Outputs, Picture, Pixels, Ready, Tiles
 
 _NICE = 5
 """The threads that feed the GPU come first: while they wait for a core, it has nothing to do."""
@@ -42,23 +42,11 @@ class _Reader:
         """Answer until the service is gone."""
         while True:
             match self._talk.recv():
-                case Model() as model:
-                    self._models[model.name] = self._detection(model)
+                case PictureModel() as model:
+                    self._models[model.name] = TiledDetection(model, self._run, empty=self._memory.array)
                 case Picture() | Pixels() as picture:
                     if (answer := self._answer(picture)) is not None:
                         self._talk.send(answer)
-
-    def _detection(self, model: Model) -> TiledDetection:
-        return TiledDetection(
-            model.name,
-            model.variant,
-            model.input,
-            model.output,
-            self._run,
-            model.pixels_max,
-            model.side_max,
-            empty=self._memory.array,
-        )
 
     def _answer(self, picture: Picture | Pixels) -> Prediction | Failed | None:
         try:

@@ -1,7 +1,6 @@
 """The processes that read the service's pictures: enough of them, and none that has ended."""
 
 import logging
-import queue
 from threading import Lock
 from time import monotonic
 
@@ -27,12 +26,13 @@ class PictureProcesses:
         self._decoder = decoder
         self._lock = Lock()
         self._all: set[PictureProcess] = set()
-        self._free: queue.LifoQueue[PictureProcess] = queue.LifoQueue()
+        self._free: list[PictureProcess] = []
+        """The last one first: a few that are warm do what there is to do."""
         self._is_closed = False
         try:
             for process in [self._new() for _ in range(count)]:
                 process.wait_ready()
-                self._free.put(process)
+                self._free.append(process)
         except (OSError, Ended) as error:
             self.close()
             raise StartupError(
@@ -82,8 +82,8 @@ class PictureProcesses:
         """One that is free, or new."""
         while not self._is_closed:
             try:
-                process = self._free.get_nowait()
-            except queue.Empty:
+                process = self._free.pop()
+            except IndexError:
                 return self._started()
             if process.is_alive:
                 return process
@@ -112,7 +112,7 @@ class PictureProcesses:
 
     def _give_back(self, process: PictureProcess) -> None:
         if process.is_free:
-            self._free.put(process)
+            self._free.append(process)
         elif process in self._all:
             self._dropped(process)
 

@@ -1,23 +1,9 @@
-"""What the service and a process that reads its pictures say to each other: a picture, then tiles and their outputs in
-turn, then the answer.
+"""What the service and a process that reads its pictures say to each other: a `tiled.PictureModel`, where it is not
+known yet, and a picture for it; tiles and their outputs in turn; the answer, a `results.Prediction`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from inference_core.manifest import DetectionOutput, ImageInput
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """To the process: a model that pictures may be for."""
-
-    name: str
-    variant: str
-    input: ImageInput
-    output: DetectionOutput
-    pixels_max: int
-    side_max: int
 
 
 @dataclass(frozen=True, slots=True)
